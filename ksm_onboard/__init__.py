@@ -1,0 +1,1 @@
+"""Onboards whole administrations into KSM's shared data centre, from one declaration per member."""

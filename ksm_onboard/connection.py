@@ -1,0 +1,155 @@
+"""How a data centre is reached: the only thing that differs between the lab and the real one.
+
+A connection file names the vCenter, the account, how guests are reached and which root
+certificate they trust. It holds no secret itself, only the paths of the files that do.
+"""
+
+from __future__ import annotations
+
+import os
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ksm_onboard.errors import NotReadyError
+from ksm_onboard.project import Project
+
+CONNECTION_VARIABLE = "KSM_CONNECTION"
+LAB = "lab"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class VCenterAccess(_Section):
+    """The vCenter endpoint and the account the toolkit logs in with."""
+
+    server: str = Field(description="host or host:port of the vCenter's HTTPS endpoint")
+    user: str
+    password_file: Path
+    ca_file: Path | None = Field(default=None, description="CA that signed the endpoint; default: system trust")
+
+    def password(self) -> str:
+        """The account's password. Raises NotReadyError if its file cannot be read."""
+        try:
+            return self.password_file.read_text().strip()
+        except OSError as error:
+            raise NotReadyError(
+                f"cannot read the vCenter password: {self.password_file}: {error.strerror}",
+                hint="write the password of the service account into that file, readable only by you (chmod 600)",
+            ) from None
+
+
+class GuestAccess(_Section):
+    """How servers and workstations are reached by ssh."""
+
+    user: str = "ops"
+    private_key_file: Path
+    port: int = Field(default=22, ge=1, le=65535)
+    loopback_shift: int | None = Field(
+        default=None,
+        ge=0,
+        le=128,
+        description="lab only: 10.a.b.c answers at 127.(a+shift).b.c; unset: at its own address",
+    )
+
+    def reachable_at(self, declared: IPv4Address) -> IPv4Address:
+        """The address at which a host with the ``declared`` address answers."""
+        if self.loopback_shift is None:
+            return declared
+        first, second, third, fourth = declared.packed
+        if first != 10 or second + self.loopback_shift > 255:
+            raise NotReadyError(
+                f"the lab cannot show a host at {declared}",
+                hint="the lab maps 10.0.0.0/9 onto the loopback network; declare addresses in that range",
+            )
+        return IPv4Address(bytes((127, second + self.loopback_shift, third, fourth)))
+
+    def public_key(self) -> str:
+        """The public half of the key, as it goes into the guests' customisation."""
+        path = self.private_key_file.with_name(self.private_key_file.name + ".pub")
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise NotReadyError(
+                f"cannot read the ssh public key: {path}: {error.strerror}",
+                hint="create the pair with: ssh-keygen -t ed25519 -f <private_key_file>",
+            ) from None
+
+
+class Trust(_Section):
+    """What guests are told to trust."""
+
+    root_ca_file: Path
+
+
+class Packages(_Section):
+    """Where guests fetch packages from."""
+
+    apt_proxy: str | None = None
+
+
+class Connection(_Section):
+    """One data centre, as seen from this checkout."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="names the state folder: .state/<name>")
+    simulated: bool = Field(default=False, description="true for the lab; every report says so")
+    vcenter: VCenterAccess
+    guests: GuestAccess
+    trust: Trust
+    packages: Packages = Packages()
+
+    def resolved(self, folder: Path) -> Self:
+        """The same connection with paths made absolute, relative ones counted from ``folder``."""
+
+        def absolute(path: Path) -> Path:
+            return (folder / path.expanduser()).resolve()
+
+        vcenter, guests, trust = self.vcenter, self.guests, self.trust
+        return self.model_copy(
+            update={
+                "vcenter": vcenter.model_copy(
+                    update={
+                        "password_file": absolute(vcenter.password_file),
+                        "ca_file": vcenter.ca_file and absolute(vcenter.ca_file),
+                    }
+                ),
+                "guests": guests.model_copy(update={"private_key_file": absolute(guests.private_key_file)}),
+                "trust": trust.model_copy(update={"root_ca_file": absolute(trust.root_ca_file)}),
+            }
+        )
+
+    def state_dir(self, project: Project) -> Path:
+        """The folder that holds this data centre's Pulumi state, runs and logs."""
+        return project.state / self.name
+
+
+def connection_file(project: Project, environment: dict[str, str] | None = None) -> Path:
+    """The connection file in force: ``$KSM_CONNECTION``, otherwise the lab's."""
+    chosen = (os.environ if environment is None else environment).get(CONNECTION_VARIABLE)
+    return Path(chosen).expanduser().resolve() if chosen else project.state / LAB / "connection.yaml"
+
+
+def load_connection(path: Path) -> Connection:
+    """Read a connection file.
+
+    Raises NotReadyError if it is missing, is not YAML, or has wrong or unknown entries.
+    """
+    try:
+        data = yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    except FileNotFoundError:
+        raise NotReadyError(
+            f"no data centre to talk to: {path} does not exist",
+            hint=f"start the lab (ksm-onboard lab up), or set {CONNECTION_VARIABLE} to the connection file of a real one",
+        ) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise NotReadyError(f"cannot read the connection file {path}: {error}") from None
+    try:
+        return Connection.model_validate(data).resolved(path.parent)
+    except ValidationError as error:
+        lines = "\n".join(f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise NotReadyError(f"the connection file {path} is not valid:\n{lines}") from None
