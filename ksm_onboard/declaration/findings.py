@@ -1,0 +1,79 @@
+"""What a check found: a rule, a place, what is wrong, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ksm_onboard.errors import ExitCode, OnboardError
+
+Severity = Literal["error", "warning"]
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A position in a file; line and column count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a person should put right.
+
+    ``rule`` is a stable id, explained in docs/reference/rules.md. ``value`` is what was
+    found, ``allowed`` what would be accepted, ``hint`` what to do.
+    """
+
+    rule: str
+    place: Place
+    message: str
+    value: str | None = None
+    allowed: str | None = None
+    hint: str | None = None
+    severity: Severity = "error"
+
+    def as_json(self, root: Path) -> dict[str, Any]:
+        """A plain mapping for machines, the file given relative to ``root`` where it lies below it."""
+        return {
+            "rule": self.rule,
+            "severity": self.severity,
+            "file": relative(self.place.file, root),
+            "line": self.place.line,
+            "column": self.place.column,
+            "message": self.message,
+            "value": self.value,
+            "allowed": self.allowed,
+            "hint": self.hint,
+        }
+
+
+def relative(file: Path, root: Path) -> str:
+    """``file`` as people name it: relative to ``root`` if it lies below, in full otherwise."""
+    try:
+        return str(file.resolve().relative_to(root.resolve()))
+    except ValueError:
+        return str(file)
+
+
+def in_order(findings: Iterable[Finding]) -> list[Finding]:
+    """Sorted by place, then rule; the same finding only once."""
+    return sorted(dict.fromkeys(findings), key=lambda f: (f.place, f.rule, f.message))
+
+
+class DeclarationRefusedError(OnboardError):
+    """The declarations have errors; nothing was touched."""
+
+    exit_code = ExitCode.DECLARATION_REFUSED
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings = in_order(findings)
+        errors = sum(f.severity == "error" for f in self.findings)
+        super().__init__(f"the declarations have {errors} error{'s' if errors != 1 else ''}; nothing was touched")

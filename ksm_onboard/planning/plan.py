@@ -1,0 +1,317 @@
+"""The plan: everything that is decided, as plain frozen data.
+
+Provisioning, configuring, verifying and reporting read it and decide nothing more.
+The same declarations give the same plan, byte for byte. Units stand in the names.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from ksm_onboard.declaration.models import MemberKind, SectionKey, ServerRole, ZoneKey
+
+
+class Planned(BaseModel):
+    """Base of everything in a plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# --- the platform -------------------------------------------------------------------------
+
+
+class TagCategoryPlan(Planned):
+    """A tag category, its object types (vSphere API names) and the tags that the platform owns."""
+
+    name: str
+    description: str
+    cardinality: Literal["SINGLE", "MULTIPLE"]
+    associable_types: tuple[str, ...]
+    tags: tuple[str, ...]
+
+
+class RolePlan(Planned):
+    """A vCenter role with exactly these privileges."""
+
+    name: str
+    privileges: tuple[str, ...]
+
+
+class SectionPlan(Planned):
+    """A fire section: its hypervisor hosts and the name of their host group."""
+
+    key: SectionKey
+    name: str
+    host_group: str
+    hosts: tuple[str, ...]
+
+
+class DatastorePlan(Planned):
+    """A datastore and the sections that hold a copy of its data."""
+
+    name: str
+    sections: tuple[SectionKey, ...]
+    capacity_gib: int
+
+    @property
+    def mirrored(self) -> bool:
+        return len(self.sections) > 1
+
+
+class StorageTierPlan(Planned):
+    """A storage tier; ``policy`` is the storage policy that selects datastores tagged with ``tag``."""
+
+    key: str
+    description: str
+    policy: str
+    tag: str
+    datastores: tuple[str, ...]
+    mirrored: bool
+
+
+class TemplatePlan(Planned):
+    """A VM template."""
+
+    key: str
+    name: str
+    guest_id: str
+    disk_gib: int
+
+
+class BaselinePlan(Planned):
+    """What every machine gets."""
+
+    ntp_servers: tuple[str, ...]
+    log_servers: tuple[str, ...]
+    timezone: str
+    screen_lock_minutes: int
+    local_admins: tuple[LocalAdminPlan, ...]
+    login_banner: str
+    dns_forwarders: tuple[IPv4Address, ...]
+
+
+class LocalAdminPlan(Planned):
+    """A support account on every machine."""
+
+    name: str
+    ssh_keys: tuple[str, ...]
+
+
+class PlatformPlan(Planned):
+    """The shared data centre: what the platform stack creates and what members refer to."""
+
+    key: str
+    name: str
+    operator: str
+    responsible: str
+    datacenter: str
+    cluster: str
+    switch: str
+    uplinks: tuple[str, ...]
+    sections: tuple[SectionPlan, ...]
+    datastores: tuple[DatastorePlan, ...]
+    tiers: tuple[StorageTierPlan, ...]
+    templates: tuple[TemplatePlan, ...]
+    tag_categories: tuple[TagCategoryPlan, ...]
+    roles: tuple[RolePlan, ...]
+    baseline: BaselinePlan
+
+
+# --- the member ---------------------------------------------------------------------------
+
+
+class SitePlan(Planned):
+    """A building of the member."""
+
+    key: str
+    name: str
+    address: str
+
+
+class ZonePlan(Planned):
+    """A network zone and the port group that carries it."""
+
+    key: ZoneKey
+    title: str
+    port_group: str
+    vlan: int
+    cidr: IPv4Network
+    gateway: IPv4Address
+
+
+class ResourcePoolPlan(Planned):
+    """The member's resource pool and its upper limits."""
+
+    name: str
+    cpu_limit_mhz: int
+    memory_limit_mib: int
+
+
+class DataDiskPlan(Planned):
+    """A disk that outlives its VM: a VMDK of its own, attached to the VM.
+
+    ``unit_number`` is the position on the VM's first SCSI controller; the system disk has 0.
+    """
+
+    name: str
+    size_gib: int
+    tier: str
+    datastore: str
+    vmdk: str
+    unit_number: int
+    mount: str
+    label: str
+
+
+class ServerPlan(Planned):
+    """One VM."""
+
+    name: str
+    fqdn: str
+    role: ServerRole
+    zone: ZoneKey
+    port_group: str
+    address: IPv4Address
+    prefix_length: int
+    gateway: IPv4Address
+    dns_servers: tuple[IPv4Address, ...]
+    section: SectionKey
+    pair: str | None
+    template: str
+    cpus: int
+    memory_mib: int
+    system_disk_gib: int
+    tier: str
+    datastore: str
+    disks: tuple[DataDiskPlan, ...]
+    tags: dict[str, str]
+    applications: tuple[str, ...]
+
+
+class SectionPlacementPlan(Planned):
+    """All VMs of the member that belong into one fire section: VM group plus VM-host rule."""
+
+    section: SectionKey
+    host_group: str
+    vm_group: str
+    rule: str
+    servers: tuple[str, ...]
+
+
+class PairPlan(Planned):
+    """Servers that must not run on one host; their sections differ too."""
+
+    key: str
+    rule: str
+    servers: tuple[str, ...]
+
+
+class PermissionPlan(Planned):
+    """A principal with a role on the member's folder or pool."""
+
+    principal: str
+    role: str
+    is_group: bool
+    propagate: bool
+
+
+class SharePlan(Planned):
+    """A network drive on a file server."""
+
+    name: str
+    server: str
+    path: str
+    groups: tuple[str, ...]
+    comment: str
+
+
+class PrintQueuePlan(Planned):
+    """A print queue; ``device_uri`` is where the printer listens."""
+
+    name: str
+    server: str
+    site: str
+    address: IPv4Address
+    model: str
+    device_uri: str
+
+
+class DatabasePlan(Planned):
+    """A PostgreSQL database; ``primary`` accepts writes, ``standbys`` follow."""
+
+    name: str
+    pair: str
+    owner: str
+    primary: str
+    standbys: tuple[str, ...]
+
+
+class WorkstationPlan(Planned):
+    """One workplace."""
+
+    name: str
+    fqdn: str
+    address: IPv4Address
+    prefix_length: int
+    gateway: IPv4Address
+    dns_servers: tuple[IPv4Address, ...]
+    zone: ZoneKey
+    site: str
+    department: str
+    profile: str
+    applications: tuple[str, ...]
+
+
+class ApplicationPlan(Planned):
+    """An application that some machine of the member gets, with its Debian packages."""
+
+    key: str
+    product: str
+    vendor: str
+    domain: str
+    packages: tuple[str, ...]
+    uncertain: tuple[str, ...]
+
+
+class MemberPlan(Planned):
+    """Everything that is decided for one member."""
+
+    key: str
+    name: str
+    kind: MemberKind
+    short: str
+    dns_domain: str
+    responsible: str
+    folder: str
+    resource_pool: ResourcePoolPlan
+    tags: dict[str, str]
+    block: IPv4Network
+    sites: tuple[SitePlan, ...]
+    departments: dict[str, str]
+    zones: tuple[ZonePlan, ...]
+    servers: tuple[ServerPlan, ...]
+    placements: tuple[SectionPlacementPlan, ...]
+    pairs: tuple[PairPlan, ...]
+    permissions: tuple[PermissionPlan, ...]
+    shares: tuple[SharePlan, ...]
+    print_queues: tuple[PrintQueuePlan, ...]
+    databases: tuple[DatabasePlan, ...]
+    workstations: tuple[WorkstationPlan, ...]
+    applications: tuple[ApplicationPlan, ...]
+
+    def server(self, name: str) -> ServerPlan:
+        """The server of that name. Raises KeyError if there is none."""
+        for server in self.servers:
+            if server.name == name:
+                return server
+        raise KeyError(name)
+
+
+class Plan(Planned):
+    """A member on the platform: the one thing that all later stages read."""
+
+    platform: PlatformPlan
+    member: MemberPlan
