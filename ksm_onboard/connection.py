@@ -144,7 +144,7 @@ def load_connection(path: Path) -> Connection:
     except FileNotFoundError:
         raise NotReadyError(
             f"no data centre to talk to: {path} does not exist",
-            hint=f"start the lab (ksm-onboard lab up), or set {CONNECTION_VARIABLE} to the connection file of a real one",
+            hint=f"start the lab (ksm-onboard lab up), or set {CONNECTION_VARIABLE} to a connection file",
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise NotReadyError(f"cannot read the connection file {path}: {error}") from None

@@ -9,15 +9,16 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 """A short name for references: lower-case letters, digits and single hyphens."""
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=15)]
 """A host's name: lower case, at most 15 characters (the NetBIOS limit)."""
 
-DnsDomain = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$")]
+_DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+DnsDomain = Annotated[str, StringConstraints(pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$")]
 UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
 
@@ -88,22 +89,22 @@ class Networks(Declared):
     """The member's address block and its zones."""
 
     block: IPv4Network
-    vlan_base: int = Field(ge=100, le=3000, description="VLAN of a zone = this base + the zone's offset")
+    vlan_base: StrictInt = Field(ge=100, le=3000, description="VLAN of a zone = this base + the zone's offset")
     zones: dict[ZoneKey, Zone] = Field(min_length=1)
 
 
 class Compute(Declared):
     """Upper limits of the member's resource pool."""
 
-    cpu_ghz: int = Field(ge=1, le=10_000)
-    memory_gib: int = Field(ge=1, le=100_000)
+    cpu_ghz: StrictInt = Field(ge=1, le=10_000)
+    memory_gib: StrictInt = Field(ge=1, le=100_000)
 
 
 class DataDisk(Declared):
     """A disk that outlives its VM."""
 
     name: Key
-    size_gib: int = Field(ge=1, le=64_000)
+    size_gib: StrictInt = Field(ge=1, le=64_000)
     tier: Key = Field(description="storage tier of the platform, for example gold-mirrored")
     mount: AbsolutePath = Field(description="where the disk is mounted, for example /srv/data")
 
@@ -118,8 +119,8 @@ class Server(Declared):
     pair: Key | None = Field(default=None, description="servers of one pair never share a fire section")
     section: SectionKey | None = Field(default=None, description="fire section; left out: decided by the plan")
     template: Key = "debian-12"
-    cpus: int = Field(ge=1, le=64)
-    memory_gib: int = Field(ge=1, le=1024)
+    cpus: StrictInt = Field(ge=1, le=64)
+    memory_gib: StrictInt = Field(ge=1, le=1024)
     tier: Key = Field(description="storage tier of the system disk")
     disks: tuple[DataDisk, ...] = ()
     applications: tuple[Key, ...] = ()
@@ -171,7 +172,7 @@ class WorkstationGroup(Declared):
     department: Key
     site: Key
     profile: Key
-    count: int = Field(ge=1, le=2000)
+    count: StrictInt = Field(ge=1, le=2000)
     zone: ZoneKey = "clients"
 
 
@@ -217,6 +218,7 @@ class VCenterLayout(Declared):
     datacenter: str
     cluster: str
     switch: Switch
+    principal_domain: str = Field(description="domain of the vCenter groups that members' permissions name")
 
 
 class FireSection(Declared):
@@ -229,16 +231,16 @@ class FireSection(Declared):
 class HypervisorSize(Declared):
     """Size of every hypervisor host (they are all alike)."""
 
-    cpu_cores: int = Field(ge=1)
-    cpu_mhz: int = Field(ge=100)
-    memory_gib: int = Field(ge=1)
+    cpu_cores: StrictInt = Field(ge=1)
+    cpu_mhz: StrictInt = Field(ge=100)
+    memory_gib: StrictInt = Field(ge=1)
 
 
 class Datastore(Declared):
     """A datastore; mirrored if it is in more than one section."""
 
     sections: tuple[SectionKey, ...] = Field(min_length=1)
-    capacity_gib: int = Field(ge=1)
+    capacity_gib: StrictInt = Field(ge=1)
 
 
 class StorageTier(Declared):
@@ -253,7 +255,7 @@ class Template(Declared):
 
     name: str
     guest_id: str = Field(description="vSphere guest id; must equal that of the template")
-    disk_gib: int = Field(ge=1)
+    disk_gib: StrictInt = Field(ge=1)
 
 
 class SupportAccount(Declared):
@@ -269,7 +271,9 @@ class Baseline(Declared):
     ntp_servers: tuple[str, ...] = Field(min_length=1)
     log_servers: tuple[str, ...] = ()
     timezone: str = "Europe/Berlin"
-    screen_lock_minutes: int = Field(ge=1, le=60, description="BSI SYS.2.1.A1 wants a lock; minutes are KSM's choice")
+    screen_lock_minutes: StrictInt = Field(
+        ge=1, le=60, description="BSI SYS.2.1.A1 wants a lock; minutes are KSM's choice"
+    )
     local_admins: tuple[SupportAccount, ...] = ()
     login_banner: str
     dns_forwarders: tuple[IPv4Address, ...] = ()

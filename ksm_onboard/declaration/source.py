@@ -93,7 +93,7 @@ def _events_refused(text: str, file: Path) -> Iterator[Finding]:
     """Anchors, aliases, tags, a second document and bottomless nesting, found before a tree is built."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        place = Place(file, event.start_mark.line + 1, event.start_mark.column + 1)
+        place = _at(file, event.start_mark)
         if isinstance(event, yaml.DocumentStartEvent):
             documents += 1
             if documents > 1:
@@ -114,8 +114,8 @@ def _events_refused(text: str, file: Path) -> Iterator[Finding]:
                     message=f"anchors are not allowed (&{event.anchor})",
                     hint="write the value out where it is needed",
                 )
-            if getattr(event, "tag", None):
-                yield Finding(rule="yaml-tag", place=place, message=f"tags are not allowed ({event.tag})")
+            if tag := getattr(event, "tag", None):
+                yield Finding(rule="yaml-tag", place=place, message=f"tags are not allowed ({tag})")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -172,4 +172,9 @@ def _scalar(node: yaml.Node) -> Any:
 
 
 def _place(node: yaml.Node, located: Located) -> Place:
-    return Place(located.file, node.start_mark.line + 1, node.start_mark.column + 1)
+    return _at(located.file, node.start_mark)
+
+
+def _at(file: Path, mark: Any) -> Place:
+    """PyYAML counts lines and columns from 0; people count from 1."""
+    return Place(file, mark.line + 1, mark.column + 1)

@@ -1,0 +1,114 @@
+"""``check`` and ``plan``: need no data centre and no credentials."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ksm_onboard.cli import terminal
+from ksm_onboard.errors import ExitCode
+from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.plan import Plan
+from ksm_onboard.project import find_project
+
+Json = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
+MemberKey = Annotated[str, typer.Argument(metavar="MEMBER", help="key of the member, for example grabow")]
+
+
+def check(
+    members: Annotated[list[str] | None, typer.Argument(metavar="[MEMBER]...", help="default: all members")] = None,
+    json: Json = False,
+) -> None:
+    """Check declarations: every error at once, with file, line and column. Touches nothing."""
+    project = find_project()
+    declarations = Declarations(project)
+    for key in members or ():
+        declarations.require(key)
+    findings = declarations.findings(members or None)
+    errors = sum(finding.severity == "error" for finding in findings)
+    if json:
+        terminal.print_json(
+            {
+                "checked": members or declarations.member_keys,
+                "errors": errors,
+                "findings": [finding.as_json(project.root) for finding in findings],
+            }
+        )
+    else:
+        terminal.print_findings(findings, project.root)
+        checked = ", ".join(members or declarations.member_keys)
+        terminal.err.print(f"checked {checked}: {errors} error(s), {len(findings) - errors} warning(s)")
+    raise typer.Exit(ExitCode.DECLARATION_REFUSED if errors else ExitCode.OK)
+
+
+def plan(member: MemberKey, json: Json = False) -> None:
+    """Show everything that is decided for a member: networks, servers, storage, workstations."""
+    decided = Declarations(find_project()).plan(member)
+    if json:
+        terminal.print_json(decided.model_dump(mode="json"))
+        return
+    _show(decided)
+
+
+def _show(decided: Plan) -> None:
+    member = decided.member
+    terminal.out.print(f"[bold]{member.name}[/] ({member.kind}), block {member.block}, domain {member.dns_domain}\n")
+    terminal.print_table(
+        "Network zones",
+        ("zone", "VLAN", "network", "gateway", "port group", "purpose"),
+        ((z.key, z.vlan, z.cidr, z.gateway, z.port_group, z.title) for z in member.zones),
+    )
+    terminal.print_table(
+        "Servers",
+        ("name", "role", "section", "pair", "address", "zone", "vCPU", "GiB", "system disk", "datastore"),
+        (
+            (
+                s.name,
+                s.role,
+                s.section,
+                s.pair or "–",
+                s.address,
+                s.zone,
+                s.cpus,
+                s.memory_mib // 1024,
+                f"{s.system_disk_gib} GiB {s.tier}",
+                s.datastore,
+            )
+            for s in member.servers
+        ),
+    )
+    terminal.print_table(
+        "Data disks",
+        ("server", "disk", "GiB", "tier", "datastore", "mounted at"),
+        ((s.name, d.name, d.size_gib, d.tier, d.datastore, d.mount) for s in member.servers for d in s.disks),
+    )
+    terminal.print_table(
+        "Shares",
+        ("share", "server", "path", "groups"),
+        ((s.name, s.server, s.path, ", ".join(s.groups)) for s in member.shares),
+    )
+    terminal.print_table(
+        "Print queues",
+        ("queue", "server", "site", "printer"),
+        ((q.name, q.server, q.site, q.device_uri) for q in member.print_queues),
+    )
+    terminal.print_table(
+        "Databases",
+        ("database", "owner", "primary", "standbys"),
+        ((d.name, d.owner, d.primary, ", ".join(d.standbys)) for d in member.databases),
+    )
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    applications: dict[tuple[str, str, str], tuple[str, ...]] = {}
+    for w in member.workstations:
+        group = (w.department, w.site, w.profile)
+        groups.setdefault(group, []).append(w.name)
+        applications[group] = w.applications
+    terminal.print_table(
+        f"Workstations ({len(member.workstations)})",
+        ("department", "site", "profile", "number", "names", "applications"),
+        (
+            (*group, len(names), f"{names[0]} … {names[-1]}", ", ".join(applications[group]))
+            for group, names in groups.items()
+        ),
+    )

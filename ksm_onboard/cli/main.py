@@ -1,0 +1,46 @@
+"""``ksm-onboard``: the commands, as thin as they can be. Exit codes: docs/reference/exit-codes.md."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import NoReturn
+
+import typer
+
+from ksm_onboard.cli import declarations, terminal
+from ksm_onboard.declaration.findings import DeclarationRefusedError
+from ksm_onboard.errors import ExitCode, OnboardError
+from ksm_onboard.project import find_project
+
+app = typer.Typer(
+    name="ksm-onboard",
+    help="Onboards whole administrations into the data centre, from one declaration per member.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("check")(declarations.check)
+app.command("plan")(declarations.plan)
+
+
+def main() -> NoReturn:
+    """Run the command line; turn what a person can put right into one message and an exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        app(standalone_mode=True)
+    except DeclarationRefusedError as refused:
+        terminal.print_findings(refused.findings, find_project().root)
+        terminal.print_error(refused)
+        sys.exit(refused.exit_code)
+    except OnboardError as error:
+        terminal.print_error(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        terminal.err.print("[yellow]interrupted[/]")
+        sys.exit(ExitCode.INTERRUPTED)
+    sys.exit(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""Pydantic's complaints in the words of the person who wrote the declaration."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.source import Loc, Located
+
+_RULES = {
+    "extra_forbidden": "unknown-key",
+    "missing": "missing-key",
+    "literal_error": "value-not-allowed",
+    "enum": "value-not-allowed",
+    "string_pattern_mismatch": "wrong-format",
+    "string_too_long": "wrong-format",
+    "string_too_short": "wrong-format",
+    "greater_than_equal": "out-of-range",
+    "less_than_equal": "out-of-range",
+    "too_short": "too-few",
+    "ip_v4_address": "wrong-format",
+    "ip_v4_network": "wrong-format",
+}
+
+
+def finding_for(error: Mapping[str, Any], loc: Loc, located: Located, model: type[BaseModel]) -> Finding:
+    """The finding for one pydantic error at ``loc`` of the file."""
+    kind = str(error["type"])
+    rule = _RULES.get(kind, "wrong-type")
+    dotted = ".".join(str(part) for part in loc)
+    value = error.get("input")
+    shown = None if isinstance(value, dict | list) else str(value)
+    if rule == "unknown-key":
+        known = _keys_at(model, loc[:-1])
+        close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        return Finding(
+            rule=rule,
+            place=located.key_place(loc),
+            message=f"unknown key '{loc[-1]}'" + (f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""),
+            value=str(loc[-1]),
+            allowed=", ".join(known) or None,
+            hint=f"did you mean '{close[0]}'?" if close else "remove it, or look the key up in docs/reference",
+        )
+    if rule == "missing-key":
+        return Finding(
+            rule=rule,
+            place=located.place(loc[:-1]),
+            message=f"the key '{loc[-1]}' is missing" + (f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""),
+            hint=f"add {loc[-1]}: …",
+        )
+    return Finding(
+        rule=rule,
+        place=located.place(loc),
+        message=f"{dotted}: {_words(error)}",
+        value=shown,
+        allowed=_allowed(error),
+        hint=_hint(kind, error),
+    )
+
+
+def _dotted(loc: Loc) -> str:
+    return ".".join(str(part) for part in loc)
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    kind, message = str(error["type"]), str(error["msg"])
+    if kind == "string_pattern_mismatch":
+        return f"'{error['input']}' is not written the way it must be"
+    if kind == "literal_error":
+        return f"'{error['input']}' is not one of the allowed values"
+    return message[0].lower() + message[1:]
+
+
+def _allowed(error: Mapping[str, Any]) -> str | None:
+    context = error.get("ctx") or {}
+    if "expected" in context:
+        return str(context["expected"])
+    if "pattern" in context:
+        return f"text matching {context['pattern']}"
+    if "ge" in context:
+        return f"at least {context['ge']}"
+    if "le" in context:
+        return f"at most {context['le']}"
+    return None
+
+
+def _hint(kind: str, error: Mapping[str, Any]) -> str | None:
+    if kind == "literal_error":
+        options = [word.strip(" '") for word in str(error["ctx"]["expected"]).replace(" or ", ",").split(",")]
+        close = difflib.get_close_matches(str(error["input"]), options, n=1)
+        return f"did you mean '{close[0]}'?" if close else None
+    if kind == "ip_v4_network":
+        return "write it as network/prefix with no host bits set, for example 10.64.12.0/24"
+    return None
+
+
+def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
+    """The keys that the model at ``loc`` knows; empty where ``loc`` is not a model."""
+    annotation: Any = model
+    for part in loc:
+        annotation = _step(annotation, part)
+    return sorted(annotation.model_fields) if _is_model(annotation) else []
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _step(annotation: Any, part: str | int) -> Any:
+    """The annotation of what lies one step further down a loc."""
+    if _is_model(annotation):
+        field = annotation.model_fields.get(str(part))
+        return _unwrapped(field.annotation) if field else None
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple and arguments:
+        return _unwrapped(arguments[0])
+    if origin is dict:
+        return _unwrapped(arguments[1])
+    return None
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """``X`` for ``X | None``; anything else unchanged."""
+    options = [a for a in get_args(annotation) if a is not type(None)]
+    return options[0] if len(options) == 1 and type(None) in get_args(annotation) else annotation

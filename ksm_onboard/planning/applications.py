@@ -1,0 +1,50 @@
+"""Which applications a machine gets: its own, its profile's, the member's, and what those require."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from ksm_onboard.declaration.load import CatalogueEntry
+
+
+def with_requirements(keys: Iterable[str], catalogue: Mapping[str, CatalogueEntry]) -> tuple[str, ...]:
+    """``keys`` and everything they require, requirements first, each once.
+
+    Unknown keys and cycles are refused by the checks; here they are passed over.
+    """
+    ordered: list[str] = []
+    entered: set[str] = set()
+
+    def visit(key: str) -> None:
+        if key in entered or key not in catalogue:
+            return
+        entered.add(key)
+        for required in catalogue[key].application.requires:
+            visit(required)
+        ordered.append(key)
+
+    for key in keys:
+        visit(key)
+    return tuple(ordered)
+
+
+def requirement_cycles(catalogue: Mapping[str, CatalogueEntry]) -> list[tuple[str, ...]]:
+    """Every cycle of requirements once, starting with its alphabetically first member."""
+    cycles: set[tuple[str, ...]] = set()
+
+    def walk(key: str, path: tuple[str, ...], done: set[str]) -> None:
+        if key in path:
+            ring = path[path.index(key) :]
+            first = ring.index(min(ring))
+            cycles.add(ring[first:] + ring[:first])
+            return
+        if key in done or key not in catalogue:
+            return
+        for required in catalogue[key].application.requires:
+            walk(required, (*path, key), done)
+        done.add(key)
+
+    finished: set[str] = set()
+    for key in sorted(catalogue):
+        walk(key, (), finished)
+    return sorted(cycles)

@@ -1,0 +1,65 @@
+"""Which fire section each server belongs into, and which datastore each disk lies on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ksm_onboard.declaration.models import PlatformDeclaration, SectionKey, Server
+
+
+def section_of_tier(tier: str, platform: PlatformDeclaration) -> SectionKey | None:
+    """The one section whose datastores make up ``tier``; None if the tier is mirrored or unknown."""
+    if tier not in platform.storage_tiers:
+        return None
+    sections = {
+        section
+        for name in platform.storage_tiers[tier].datastores
+        if name in platform.datastores
+        for section in platform.datastores[name].sections
+    }
+    return sections.pop() if len(sections) == 1 else None
+
+
+def bound_sections(server: Server, platform: PlatformDeclaration) -> set[SectionKey]:
+    """The sections that the declaration binds ``server`` to, by section or by a section-local tier."""
+    tiers = [server.tier, *(disk.tier for disk in server.disks)]
+    bound = {section for tier in tiers if (section := section_of_tier(tier, platform)) is not None}
+    return bound | ({server.section} if server.section else set())
+
+
+def place(servers: Sequence[Server], platform: PlatformDeclaration) -> dict[str, SectionKey]:
+    """A section for every server, by name.
+
+    Bound servers keep their section. The others of a pair go where the pair has fewest;
+    then, and for single servers, where least memory is placed; then in the order of the
+    sections. Servers are taken in the order of the declaration, so the result is stable.
+    """
+    sections = tuple(platform.sections)
+    placed: dict[str, SectionKey] = {}
+    memory: dict[SectionKey, int] = dict.fromkeys(sections, 0)
+    for server in servers:
+        if bound := bound_sections(server, platform):
+            placed[server.name] = min(bound)
+            memory[placed[server.name]] += server.memory_gib
+    for server in servers:
+        if server.name in placed:
+            continue
+        partners = [s for s in servers if server.pair and s.pair == server.pair and s.name in placed]
+        count = {section: sum(placed[p.name] == section for p in partners) for section in sections}
+        chosen = min(sections, key=lambda s: (count[s], memory[s], sections.index(s)))
+        placed[server.name] = chosen
+        memory[chosen] += server.memory_gib
+    return placed
+
+
+def datastore_for(tier: str, size_gib: int, platform: PlatformDeclaration, used_gib: Mapping[str, int]) -> str:
+    """The tier's first datastore with room for ``size_gib`` more; its last one if none has room.
+
+    Capacity across all members is a check of its own; a plan is still made, so that
+    the check can say how much is missing.
+    """
+    names = platform.storage_tiers[tier].datastores
+    for name in names:
+        if used_gib.get(name, 0) + size_gib <= platform.datastores[name].capacity_gib:
+            return name
+    return names[-1]

@@ -1,0 +1,143 @@
+"""The plan of the shared data centre."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
+from ksm_onboard.planning.plan import (
+    BaselinePlan,
+    DatastorePlan,
+    LocalAdminPlan,
+    PlatformPlan,
+    RolePlan,
+    SectionPlan,
+    StorageTierPlan,
+    TagCategoryPlan,
+    TemplatePlan,
+)
+
+MEMBER_CATEGORY = "ksm-member"
+ZONE_CATEGORY = "ksm-zone"
+SECTION_CATEGORY = "ksm-section"
+TIER_CATEGORY = "ksm-storage-tier"
+
+OPERATOR_ROLE = "ksm-operator"
+AUDITOR_ROLE = "ksm-auditor"
+
+# Least privilege: an operator may run and look at the member's VMs but neither create,
+# change nor delete them; an auditor only looks (the System.* privileges that every role
+# has); backup reads disks through snapshots. Privilege ids: vSphere API, AuthorizationManager.
+_ROLES: dict[str, tuple[str, ...]] = {
+    "ksm-member-admin": (
+        "VirtualMachine.Interact.ConsoleInteract",
+        "VirtualMachine.Interact.PowerOff",
+        "VirtualMachine.Interact.PowerOn",
+        "VirtualMachine.Interact.Reset",
+        "VirtualMachine.State.CreateSnapshot",
+        "VirtualMachine.State.RemoveSnapshot",
+    ),
+    OPERATOR_ROLE: (
+        "VirtualMachine.Interact.ConsoleInteract",
+        "VirtualMachine.Interact.PowerOff",
+        "VirtualMachine.Interact.PowerOn",
+        "VirtualMachine.Interact.Reset",
+    ),
+    AUDITOR_ROLE: (),
+    "ksm-backup": (
+        "Datastore.Browse",
+        "VirtualMachine.Provisioning.DiskRandomRead",
+        "VirtualMachine.State.CreateSnapshot",
+        "VirtualMachine.State.RemoveSnapshot",
+    ),
+}
+
+
+def host_group_name(section: str) -> str:
+    """The host group that holds a fire section's hypervisor hosts."""
+    return f"ksm-section-{section.lower()}"
+
+
+def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
+    """Decide everything about the platform. Pure."""
+    vcenter = declaration.vcenter
+    datastores = tuple(
+        DatastorePlan(name=name, sections=store.sections, capacity_gib=store.capacity_gib)
+        for name, store in declaration.datastores.items()
+    )
+    mirrored = {store.name for store in datastores if store.mirrored}
+    baseline = declaration.baseline
+    return PlatformPlan(
+        key=declaration.platform.key,
+        name=declaration.platform.name,
+        operator=declaration.platform.operator,
+        responsible=declaration.platform.responsible,
+        datacenter=vcenter.datacenter,
+        cluster=vcenter.cluster,
+        switch=vcenter.switch.name,
+        uplinks=vcenter.switch.uplinks,
+        sections=tuple(
+            SectionPlan(key=key, name=section.name, host_group=host_group_name(key), hosts=section.hosts)
+            for key, section in declaration.sections.items()
+        ),
+        datastores=datastores,
+        tiers=tuple(
+            StorageTierPlan(
+                key=key,
+                description=tier.description,
+                policy=f"ksm-{key}",
+                tag=key,
+                datastores=tier.datastores,
+                mirrored=all(name in mirrored for name in tier.datastores),
+            )
+            for key, tier in declaration.storage_tiers.items()
+        ),
+        templates=tuple(
+            TemplatePlan(key=key, name=template.name, guest_id=template.guest_id, disk_gib=template.disk_gib)
+            for key, template in declaration.templates.items()
+        ),
+        tag_categories=_tag_categories(declaration),
+        roles=tuple(RolePlan(name=name, privileges=privileges) for name, privileges in _ROLES.items()),
+        baseline=BaselinePlan(
+            ntp_servers=baseline.ntp_servers,
+            log_servers=baseline.log_servers,
+            timezone=baseline.timezone,
+            screen_lock_minutes=baseline.screen_lock_minutes,
+            local_admins=tuple(LocalAdminPlan(name=a.name, ssh_keys=a.ssh_keys) for a in baseline.local_admins),
+            login_banner=baseline.login_banner,
+            dns_forwarders=baseline.dns_forwarders,
+        ),
+    )
+
+
+def _tag_categories(declaration: PlatformDeclaration) -> tuple[TagCategoryPlan, ...]:
+    return (
+        TagCategoryPlan(
+            name=MEMBER_CATEGORY,
+            description="the member that an object belongs to; its tags are created by the members' stacks",
+            cardinality="SINGLE",
+            associable_types=("Folder", "ResourcePool", "VirtualMachine"),
+            tags=(),
+        ),
+        TagCategoryPlan(
+            name=ZONE_CATEGORY,
+            description="the network zone of a VM",
+            cardinality="SINGLE",
+            associable_types=("VirtualMachine",),
+            tags=tuple(get_args(ZoneKey)),
+        ),
+        TagCategoryPlan(
+            name=SECTION_CATEGORY,
+            description="the fire section that a VM is planned for",
+            cardinality="SINGLE",
+            associable_types=("VirtualMachine",),
+            tags=tuple(declaration.sections),
+        ),
+        TagCategoryPlan(
+            name=TIER_CATEGORY,
+            description="the storage tier that a datastore serves",
+            cardinality="MULTIPLE",
+            associable_types=("Datastore",),
+            tags=tuple(declaration.storage_tiers),
+        ),
+    )

@@ -1,0 +1,42 @@
+"""The zones a member can have: VLAN offset and title.
+
+The table is the platform's design assumption for zones and their VLAN offsets; a zone's
+VLAN is the member's ``vlan_base`` plus the offset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ksm_onboard.declaration.models import ZoneKey
+
+
+@dataclass(frozen=True)
+class ZoneKind:
+    """What a zone is for. ``title`` is German: it appears in the hand-over protocol."""
+
+    vlan_offset: int
+    title: str
+
+
+ZONE_KINDS: dict[ZoneKey, ZoneKind] = {
+    "clients": ZoneKind(10, "Arbeitsplätze"),
+    "laptops": ZoneKind(11, "Mobile Geräte"),
+    "application": ZoneKind(20, "Anwendungsserver"),
+    "database": ZoneKind(21, "Datenbankserver"),
+    "infrastructure": ZoneKind(22, "Verzeichnis, DNS, Dateien"),
+    "printers": ZoneKind(30, "Drucker und Scanner"),
+    "voip": ZoneKind(40, "Telefonie"),
+    "building": ZoneKind(50, "Gebäudetechnik"),
+    "dmz": ZoneKind(60, "DMZ"),
+    "guest": ZoneKind(70, "Gäste-WLAN"),
+    "management": ZoneKind(80, "Management"),
+    "backup": ZoneKind(81, "Datensicherung"),
+    "admin": ZoneKind(90, "Administration"),
+    "school-administration": ZoneKind(100, "Schulverwaltung"),
+    "school-pedagogic": ZoneKind(110, "Schule, pädagogisch"),
+    "school-tablets": ZoneKind(120, "Schule, Tablets"),
+    "school-byod": ZoneKind(130, "Schule, eigene Geräte"),
+    "quarantine": ZoneKind(200, "Quarantäne, Übernahme"),
+    "ot-handover": ZoneKind(900, "Übergabe Leittechnik"),
+}
