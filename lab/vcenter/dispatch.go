@@ -1,0 +1,165 @@
+package main
+
+import (
+	"log"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// additions is one managed object that holds every method which the simulator's
+// own objects lack or answer differently from a real vCenter. The simulator casts
+// its objects to its own types, so they cannot be wrapped in place; requests for
+// the methods listed below are sent here instead, and each finds the object it is
+// about in its request.
+type additions struct {
+	Self types.ManagedObjectReference
+
+	guests *guests
+	drs    *drs
+}
+
+func (a *additions) Reference() types.ManagedObjectReference { return a.Self }
+
+// Lock and Unlock opt out of the simulator's lock per object: requests for
+// different objects must not wait for one another here.
+func (*additions) Lock()   {}
+func (*additions) Unlock() {}
+
+var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "additions"}
+
+// added lists, per kind of object, the methods that additions takes over.
+var added = map[string][]string{
+	switchType:               {"CreateDVPortgroup_Task"},
+	"Datastore":              {"RefreshDatastore"},
+	"VirtualMachine":         {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
+	"ClusterComputeResource": {"ReconfigureComputeResource_Task"},
+}
+
+// openToAll lists what a client may call before it has logged in. The simulator
+// also lets it read properties, which canReadBeforeLogin narrows.
+var openToAll = []string{"Login", "CloneSession", "RetrieveServiceContent"}
+
+// unsupportedLogins are ways in that the simulator does not check at all.
+var unsupportedLogins = []string{"LoginByToken", "LoginExtensionByCertificate"}
+
+func (d *datacentre) installDispatch(a *additions) {
+	a.Self = additionsRef
+	d.registry.Put(a)
+	d.registry.Handler = func(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+		if slices.Contains(unsupportedLogins, method.Name) {
+			return nil, new(types.InvalidLogin)
+		}
+		if ctx.Session == nil && !allowedBeforeLogin(method) {
+			return nil, &types.NotAuthenticated{NoPermission: types.NoPermission{
+				Object: &method.This, PrivilegeId: "System.View",
+			}}
+		}
+		concreteTypes(reflect.ValueOf(method.Body))
+		method.This = concrete(method.This)
+		sortPaths(method)
+		logCall(ctx, method)
+		if slices.Contains(added[method.This.Type], method.Name) {
+			method.This = additionsRef
+		}
+		return nil, nil
+	}
+}
+
+func allowedBeforeLogin(method *simulator.Method) bool {
+	switch body := method.Body.(type) {
+	case *types.RetrieveProperties:
+		return readsOnlyService(body.SpecSet)
+	case *types.RetrievePropertiesEx:
+		return readsOnlyService(body.SpecSet)
+	}
+	return slices.Contains(openToAll, method.Name) || method.Name == "Fetch"
+}
+
+// readsOnlyService tells whether a read stays with what a client needs to know in
+// order to log in.
+func readsOnlyService(specs []types.PropertyFilterSpec) bool {
+	for _, spec := range specs {
+		for _, object := range spec.ObjectSet {
+			if object.SelectSet != nil {
+				return false
+			}
+			if object.Obj != vim25.ServiceInstance && object.Obj.Type != "SessionManager" {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// concrete turns a reference by base type into the one the registry knows. The
+// provider addresses clusters as ComputeResource, which a real vCenter accepts.
+func concrete(ref types.ManagedObjectReference) types.ManagedObjectReference {
+	if ref.Type == "ComputeResource" && strings.HasPrefix(ref.Value, "domain-c") {
+		ref.Type = "ClusterComputeResource"
+	}
+	return ref
+}
+
+var referenceType = reflect.TypeFor[types.ManagedObjectReference]()
+
+// concreteTypes applies concrete to every reference within a request.
+func concreteTypes(value reflect.Value) {
+	switch value.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		if !value.IsNil() {
+			concreteTypes(value.Elem())
+		}
+	case reflect.Slice:
+		for i := range value.Len() {
+			concreteTypes(value.Index(i))
+		}
+	case reflect.Struct:
+		if value.Type() == referenceType {
+			if value.CanSet() {
+				value.Set(reflect.ValueOf(concrete(value.Interface().(types.ManagedObjectReference))))
+			}
+			return
+		}
+		for i := range value.NumField() {
+			if value.Type().Field(i).IsExported() {
+				concreteTypes(value.Field(i))
+			}
+		}
+	}
+}
+
+// sortPaths makes a property filter report changes in the alphabetical order of a
+// real vCenter. The provider's wait for a guest's network depends on it: it must
+// see the gateway (guest.ipStack) before the address (guest.net).
+func sortPaths(method *simulator.Method) {
+	if filter, ok := method.Body.(*types.CreateFilter); ok {
+		for _, set := range filter.Spec.PropSet {
+			slices.Sort(set.PathSet)
+		}
+	}
+}
+
+// logCall writes one line for each request that changes something.
+func logCall(ctx *simulator.Context, method *simulator.Method) {
+	if ctx.Session == nil || ctx.Session.UserName == "" {
+		return
+	}
+	if strings.HasSuffix(method.Name, "_Task") || strings.HasPrefix(method.Name, "Create") && !strings.HasSuffix(method.Name, "View") &&
+		method.This.Type != "PropertyCollector" {
+		log.Printf("%s: %s on %s", ctx.Session.UserName, method.Name, label(ctx, method.This))
+	}
+}
+
+// label is what people know an object by.
+func label(ctx *simulator.Context, ref types.ManagedObjectReference) string {
+	if entity, ok := ctx.Map.Get(ref).(mo.Entity); ok && entity.Entity().Name != "" {
+		return ref.Type + " " + entity.Entity().Name
+	}
+	return ref.Type
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"log"
+	"slices"
+	"sync"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// drs puts running machines on hosts as the cluster's rules ask for. The simulator
+// keeps the rules but never acts on them: every clone stays on its template's host.
+//
+// Only what placement by fire section needs is done: machines of a group run (or
+// must not run) on hosts of a group, machines of an anti-affinity rule run on
+// different hosts, and otherwise the emptiest host is taken. A host must have all
+// datastores of the machine. Affinity between machines and load are not looked at.
+type drs struct {
+	registry *simulator.Registry
+	cluster  types.ManagedObjectReference
+	mutex    sync.Mutex
+}
+
+// ReconfigureComputeResourceTask has DRS look at the running machines again when
+// the cluster's rules or groups have changed.
+func (a *additions) ReconfigureComputeResourceTask(ctx *simulator.Context, req *types.ReconfigureComputeResource_Task) (res soap.HasFault) {
+	cluster := ctx.Map.Get(req.This).(*simulator.ClusterComputeResource)
+	ctx.WithLock(cluster, func() { res = cluster.ReconfigureComputeResourceTask(ctx, req) })
+	if body := res.(*methods.ReconfigureComputeResource_TaskBody); body.Res != nil {
+		go func() {
+			if waitFor(newContext(ctx.Map), body.Res.Returnval) == nil {
+				a.drs.balance()
+			}
+		}()
+	}
+	return res
+}
+
+// balance moves the running machines that break a rule.
+func (d *drs) balance() {
+	for _, entity := range d.registry.All("VirtualMachine") {
+		vm := entity.(*simulator.VirtualMachine)
+		ctx := newContext(d.registry)
+		running := false
+		ctx.WithLock(vm, func() { running = vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn })
+		if running {
+			d.place(vm.Self)
+		}
+	}
+}
+
+// candidate is a host that a machine could run on.
+type candidate struct {
+	host     types.ManagedObjectReference
+	breaks   int // how many rules it would break there
+	machines int // how many machines are there already
+}
+
+// place moves a machine to the host where it breaks the fewest rules, and leaves
+// it alone if no host is better than its own.
+func (d *drs) place(ref types.ManagedObjectReference) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	ctx := newContext(d.registry)
+	vm := machine(ctx, ref)
+	if vm == nil {
+		return
+	}
+	candidates := d.candidates(ctx, vm)
+	if len(candidates) == 0 {
+		return
+	}
+	current := slices.IndexFunc(candidates, func(c candidate) bool { return c.host == *vm.Runtime.Host })
+	off := vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn
+	best := slices.MinFunc(candidates, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.breaks, b.breaks), cmp.Compare(a.machines, b.machines))
+	})
+	if current >= 0 && (best.host == candidates[current].host || !off && candidates[current].breaks <= best.breaks) {
+		return
+	}
+	d.move(ctx, vm, best.host)
+}
+
+func (d *drs) candidates(ctx *simulator.Context, vm *simulator.VirtualMachine) []candidate {
+	rules := d.rulesAbout(ctx, vm.Self)
+	var found []candidate
+	for _, entity := range d.registry.All("HostSystem") {
+		host := entity.(*simulator.HostSystem)
+		var machines int
+		var usable bool
+		ctx.WithLock(host, func() {
+			machines = len(host.Vm)
+			usable = host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected &&
+				!host.Runtime.InMaintenanceMode && containsAll(host.Datastore, vm.Datastore)
+		})
+		if usable {
+			found = append(found, candidate{host.Self, rules.broken(d, ctx, host.Self), machines})
+		}
+	}
+	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.host.Value, b.host.Value) })
+	return found
+}
+
+// ruleSet is what the cluster asks of one machine.
+type ruleSet struct {
+	wanted   [][]types.ManagedObjectReference // run on one of these hosts, each
+	unwanted [][]types.ManagedObjectReference // run on none of these hosts, each
+	apart    []types.ManagedObjectReference   // run on another host than these machines
+}
+
+func (d *drs) rulesAbout(ctx *simulator.Context, vm types.ManagedObjectReference) ruleSet {
+	var rules ruleSet
+	cluster := d.registry.Get(d.cluster).(*simulator.ClusterComputeResource)
+	ctx.WithLock(cluster, func() {
+		config := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
+		machines, hosts := map[string][]types.ManagedObjectReference{}, map[string][]types.ManagedObjectReference{}
+		for _, group := range config.Group {
+			switch g := group.(type) {
+			case *types.ClusterVmGroup:
+				machines[g.Name] = g.Vm
+			case *types.ClusterHostGroup:
+				hosts[g.Name] = g.Host
+			}
+		}
+		for _, rule := range config.Rule {
+			if enabled := rule.GetClusterRuleInfo().Enabled; enabled != nil && !*enabled {
+				continue
+			}
+			switch r := rule.(type) {
+			case *types.ClusterVmHostRuleInfo:
+				if !slices.Contains(machines[r.VmGroupName], vm) {
+					continue
+				}
+				if r.AffineHostGroupName != "" {
+					rules.wanted = append(rules.wanted, slices.Clone(hosts[r.AffineHostGroupName]))
+				}
+				if r.AntiAffineHostGroupName != "" {
+					rules.unwanted = append(rules.unwanted, slices.Clone(hosts[r.AntiAffineHostGroupName]))
+				}
+			case *types.ClusterAntiAffinityRuleSpec:
+				if slices.Contains(r.Vm, vm) {
+					rules.apart = append(rules.apart, without(r.Vm, vm)...)
+				}
+			}
+		}
+	})
+	return rules
+}
+
+// broken counts the rules a machine would break on a host.
+func (rules ruleSet) broken(d *drs, ctx *simulator.Context, host types.ManagedObjectReference) int {
+	count := 0
+	for _, hosts := range rules.wanted {
+		if !slices.Contains(hosts, host) {
+			count++
+		}
+	}
+	for _, hosts := range rules.unwanted {
+		if slices.Contains(hosts, host) {
+			count++
+		}
+	}
+	for _, other := range rules.apart {
+		vm := machine(ctx, other)
+		if vm == nil {
+			continue
+		}
+		ctx.WithLock(vm, func() {
+			if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn && *vm.Runtime.Host == host {
+				count++
+			}
+		})
+	}
+	return count
+}
+
+func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, target types.ManagedObjectReference) {
+	from := d.registry.Get(*vm.Runtime.Host).(*simulator.HostSystem)
+	to := d.registry.Get(target).(*simulator.HostSystem)
+	ctx.Map.RemoveReference(ctx, from, &from.Vm, vm.Self)
+	ctx.Map.AddReference(ctx, to, &to.Vm, vm.Self)
+	ctx.WithLock(vm, func() {
+		ctx.Update(vm, []types.PropertyChange{
+			{Name: "runtime.host", Val: &target},
+			{Name: "summary.runtime.host", Val: &target},
+		})
+	})
+	log.Printf("DRS: %s moves from %s to %s", vm.Name, from.Name, to.Name)
+}
+
+func containsAll(all, some []types.ManagedObjectReference) bool {
+	return !slices.ContainsFunc(some, func(ref types.ManagedObjectReference) bool { return !slices.Contains(all, ref) })
+}
+
+func without(refs []types.ManagedObjectReference, ref types.ManagedObjectReference) []types.ManagedObjectReference {
+	return slices.DeleteFunc(slices.Clone(refs), func(r types.ManagedObjectReference) bool { return r == ref })
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// inheritSwap is what every virtual machine says that was not told where to swap.
+const inheritSwap = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
+
+// ReconfigVMTask also honours the swap placement, which the simulator ignores.
+func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) (res soap.HasFault) {
+	vm := machine(ctx, req.This)
+	if vm == nil {
+		return &methods.ReconfigVM_TaskBody{Fault_: gone(req.This)}
+	}
+	ctx.WithLock(vm, func() {
+		if req.Spec.SwapPlacement != "" {
+			vm.Config.SwapPlacement = req.Spec.SwapPlacement
+		}
+		res = vm.ReconfigVMTask(ctx, req)
+	})
+	return res
+}
+
+// PowerOnVMTask has DRS choose the host first, as a real cluster does.
+func (a *additions) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) (res soap.HasFault) {
+	vm := machine(ctx, req.This)
+	if vm == nil {
+		return &methods.PowerOnVM_TaskBody{Fault_: gone(req.This)}
+	}
+	a.drs.place(vm.Self)
+	ctx.WithLock(vm, func() { res = vm.PowerOnVMTask(ctx, req) })
+	return res
+}
+
+// RebootGuest restarts the guest, which the simulator takes for done.
+func (a *additions) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) (res soap.HasFault) {
+	vm := machine(ctx, req.This)
+	if vm == nil {
+		return &methods.RebootGuestBody{Fault_: gone(req.This)}
+	}
+	ctx.WithLock(vm, func() {
+		if res = vm.RebootGuest(ctx, req); res.Fault() == nil {
+			a.guests.restart(ctx, vm)
+		}
+	})
+	return res
+}
+
+// DestroyTask deletes every disk that is still attached, wherever it lies. The
+// simulator only deletes the machine's own directory; with that, a data disk that
+// a client forgot to detach would survive here and be lost in the real data centre.
+func (a *additions) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) (res soap.HasFault) {
+	vm := machine(ctx, req.This)
+	if vm == nil {
+		return &methods.Destroy_TaskBody{Fault_: gone(req.This)}
+	}
+	var files []string
+	ctx.WithLock(vm, func() {
+		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
+			files = diskFiles(vm)
+		}
+		res = vm.DestroyTask(ctx, req)
+	})
+	if body := res.(*methods.Destroy_TaskBody); body.Res != nil && len(files) > 0 {
+		go deleteDisks(newContext(ctx.Map), body.Res.Returnval, files)
+	}
+	return res
+}
+
+// deleteDisks removes what is left of the disks once the machine itself is gone.
+func deleteDisks(ctx *simulator.Context, destroy types.ManagedObjectReference, files []string) {
+	if fault := waitFor(ctx, destroy); fault != nil {
+		return
+	}
+	manager := ctx.Map.VirtualDiskManager()
+	dc := ctx.Map.Any("Datacenter").Reference()
+	for _, file := range files {
+		ctx.WithLock(manager, func() {
+			manager.DeleteVirtualDiskTask(ctx, &types.DeleteVirtualDisk_Task{Name: file, Datacenter: &dc})
+		})
+	}
+}
+
+func diskFiles(vm *simulator.VirtualMachine) []string {
+	var files []string
+	for _, disk := range disks(vm) {
+		if backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
+			files = append(files, backing.GetVirtualDeviceFileBackingInfo().FileName)
+		}
+	}
+	return files
+}
+
+func disks(vm *simulator.VirtualMachine) []*types.VirtualDisk {
+	var found []*types.VirtualDisk
+	for _, device := range object.VirtualDeviceList(vm.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil)) {
+		found = append(found, device.(*types.VirtualDisk))
+	}
+	return found
+}
+
+func machine(ctx *simulator.Context, ref types.ManagedObjectReference) *simulator.VirtualMachine {
+	vm, _ := ctx.Map.Get(ref).(*simulator.VirtualMachine)
+	return vm
+}
+
+func gone(ref types.ManagedObjectReference) *soap.Fault {
+	return simulator.Fault("the object has already been deleted", &types.ManagedObjectNotFound{Obj: ref})
+}
+
+// watcher is told by the registry of every object that comes, changes or goes.
+type watcher struct {
+	guests *guests
+	drs    *drs
+}
+
+func (w *watcher) Reference() types.ManagedObjectReference {
+	return types.ManagedObjectReference{Type: "LabWatcher", Value: "watcher"}
+}
+
+func (w *watcher) PutObject(_ *simulator.Context, item mo.Reference) {
+	if vm, ok := item.(*simulator.VirtualMachine); ok && vm.Config != nil {
+		vm.Config.SwapPlacement = inheritSwap
+	}
+}
+
+func (w *watcher) UpdateObject(ctx *simulator.Context, item mo.Reference, changes []types.PropertyChange) {
+	if item.Reference().Type != "VirtualMachine" {
+		return
+	}
+	for _, change := range changes {
+		if change.Name == "runtime.powerState" {
+			w.guests.powerChanged(ctx, machine(ctx, item.Reference()))
+		}
+	}
+}
+
+func (w *watcher) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
+	if ref.Type == "VirtualMachine" {
+		w.guests.removed(ref)
+	}
+}
