@@ -1,0 +1,138 @@
+"""The platform stack: what all members share. It never knows a member."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from ksm_onboard.planning.plan import PlatformPlan
+from ksm_onboard.planning.platform_plan import TIER_CATEGORY
+from ksm_onboard.provisioning.data_centre import DataCentre
+
+
+class PlatformStack(pulumi.ComponentResource):
+    """Tags, storage policies, fire-section host groups and roles."""
+
+    def __init__(self, plan: PlatformPlan, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("ksm:platform:Platform", plan.key, None, opts)
+        self._child = pulumi.ResourceOptions(parent=self)
+        centre = DataCentre(plan, self)
+        self.categories: dict[str, vsphere.TagCategory] = {}
+        self.tags: dict[str, dict[str, vsphere.Tag]] = {}
+        self._tag_categories(plan)
+        self.policies = self._storage_policies(plan)
+        self.host_groups = self._host_groups(plan, centre)
+        self.roles = self._roles(plan)
+        self.register_outputs(self.outputs())
+
+    def outputs(self) -> dict[str, Any]:
+        """What members need: ids by the plan's names."""
+        return {
+            "category_ids": {name: category.id for name, category in self.categories.items()},
+            "tag_ids": {name: {tag: made.id for tag, made in tags.items()} for name, tags in self.tags.items()},
+            "policy_ids": {key: policy.id for key, policy in self.policies.items()},
+            "host_groups": {key: group.name for key, group in self.host_groups.items()},
+            "role_ids": {name: role.id for name, role in self.roles.items()},
+        }
+
+    def _tag_categories(self, plan: PlatformPlan) -> None:
+        for category in plan.tag_categories:
+            made = vsphere.TagCategory(
+                category.name,
+                name=category.name,
+                description=category.description,
+                cardinality=category.cardinality,
+                associable_types=list(category.associable_types),
+                opts=self._child,
+            )
+            self.categories[category.name] = made
+            self.tags[category.name] = {
+                tag: vsphere.Tag(f"{category.name}-{tag}", name=tag, category_id=made.id, opts=self._child)
+                for tag in category.tags
+            }
+
+    def _storage_policies(self, plan: PlatformPlan) -> dict[str, vsphere.VmStoragePolicy]:
+        # Names, not ids, go into the rule; read from the tag so that it exists before the policy does.
+        return {
+            tier.key: vsphere.VmStoragePolicy(
+                tier.policy,
+                name=tier.policy,
+                description=tier.description,
+                tag_rules=[
+                    vsphere.VmStoragePolicyTagRuleArgs(
+                        tag_category=self.categories[TIER_CATEGORY].name,
+                        tags=[self.tags[TIER_CATEGORY][tier.tag].name],
+                        include_datastores_with_tags=True,
+                    )
+                ],
+                opts=self._child,
+            )
+            for tier in plan.tiers
+        }
+
+    def _host_groups(self, plan: PlatformPlan, centre: DataCentre) -> dict[str, vsphere.ComputeClusterHostGroup]:
+        return {
+            section.key: vsphere.ComputeClusterHostGroup(
+                section.host_group,
+                name=section.host_group,
+                compute_cluster_id=centre.cluster_id,
+                host_system_ids=[centre.host_id(host) for host in section.hosts],
+                opts=self._child,
+            )
+            for section in plan.sections
+        }
+
+    def _roles(self, plan: PlatformPlan) -> dict[str, vsphere.Role]:
+        return {
+            role.name: vsphere.Role(role.name, name=role.name, role_privileges=list(role.privileges), opts=self._child)
+            for role in plan.roles
+        }
+
+
+@dataclass(frozen=True)
+class PlatformIds:
+    """The platform's outputs, as a member uses them."""
+
+    _tags: pulumi.Output[Mapping[str, Mapping[str, str]]]
+    _categories: pulumi.Output[Mapping[str, str]]
+    _policies: pulumi.Output[Mapping[str, str]]
+    _host_groups: pulumi.Output[Mapping[str, str]]
+    _roles: pulumi.Output[Mapping[str, str]]
+
+    @classmethod
+    def of(cls, platform: pulumi.StackReference) -> PlatformIds:
+        """The ids that the platform stack has put out; a missing one fails the stack by its name."""
+        return cls(
+            _tags=platform.require_output("tag_ids"),
+            _categories=platform.require_output("category_ids"),
+            _policies=platform.require_output("policy_ids"),
+            _host_groups=platform.require_output("host_groups"),
+            _roles=platform.require_output("role_ids"),
+        )
+
+    def category(self, name: str) -> pulumi.Output[str]:
+        return self._categories.apply(lambda ids: _of("tag category", name, ids))
+
+    def tag(self, category: str, name: str) -> pulumi.Output[str]:
+        return self._tags.apply(lambda ids: _of("tag", name, ids.get(category, {})))
+
+    def policy(self, tier: str) -> pulumi.Output[str]:
+        return self._policies.apply(lambda ids: _of("storage tier", tier, ids))
+
+    def host_group(self, section: str) -> pulumi.Output[str]:
+        return self._host_groups.apply(lambda names: _of("fire section", section, names))
+
+    def role(self, name: str) -> pulumi.Output[str]:
+        return self._roles.apply(lambda ids: _of("role", name, ids))
+
+
+def _of(kind: str, name: str, ids: Mapping[str, str]) -> str:
+    if name not in ids:
+        raise pulumi.RunError(
+            f"the platform stack has no {kind} '{name}'; bring it up to date first: pulumi up -s schwerin"
+        )
+    return ids[name]

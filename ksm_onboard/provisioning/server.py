@@ -1,0 +1,122 @@
+"""One server: its data disks, which outlive it, and its VM."""
+
+from __future__ import annotations
+
+import pulumi
+import pulumi_vsphere as vsphere
+
+from ksm_onboard.planning.plan import DataDiskPlan, ServerPlan
+from ksm_onboard.provisioning.customisation import Customisation
+from ksm_onboard.provisioning.data_centre import DataCentre
+from ksm_onboard.provisioning.platform import PlatformIds
+
+# Minutes, as the provider counts them; its own defaults vary from release to release.
+CLONE_TIMEOUT_MINUTES = 30
+GUEST_ADDRESS_TIMEOUT_MINUTES = 5
+SHUTDOWN_TIMEOUT_MINUTES = 3
+POWER_ON_TIMEOUT_SECONDS = 300
+
+
+class Server(pulumi.ComponentResource):
+    """A VM cloned from its template, with its protected data disks attached."""
+
+    def __init__(
+        self,
+        plan: ServerPlan,
+        *,
+        centre: DataCentre,
+        platform: PlatformIds,
+        customisation: Customisation,
+        folder: pulumi.Input[str],
+        resource_pool_id: pulumi.Input[str],
+        network_id: pulumi.Input[str],
+        tag_ids: list[pulumi.Output[str]],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("ksm:member:Server", plan.name, None, opts)
+        self.plan = plan
+        self.disks = {disk.name: self._data_disk(disk, centre) for disk in plan.disks}
+        template = centre.template(plan.template)
+        self.vm = vsphere.VirtualMachine(
+            plan.name,
+            name=plan.name,
+            annotation=f"{plan.fqdn}, {plan.role}; declared in stacks/, provisioned by ksm-onboard",
+            folder=folder,
+            resource_pool_id=resource_pool_id,
+            datastore_id=centre.datastore_id(plan.datastore),
+            storage_policy_id=platform.policy(plan.tier),
+            guest_id=template.guest_id,
+            firmware=template.firmware,
+            scsi_type=template.scsi_type,
+            num_cpus=plan.cpus,
+            memory=plan.memory_mib,
+            # Left out, the provider sees a difference after every change in vCenter's defaults and reboots the VM.
+            ept_rvi_mode="automatic",
+            hv_mode="hvAuto",
+            network_interfaces=[
+                vsphere.VirtualMachineNetworkInterfaceArgs(network_id=network_id, adapter_type="vmxnet3")
+            ],
+            disks=[self._system_disk(centre, platform), *(self._attached(d, centre, platform) for d in plan.disks)],
+            clone=vsphere.VirtualMachineCloneArgs(
+                template_uuid=template.uuid, linked_clone=False, timeout=CLONE_TIMEOUT_MINUTES
+            ),
+            extra_config=customisation.guestinfo(plan),
+            tags=tag_ids,
+            wait_for_guest_ip_timeout=0,
+            wait_for_guest_net_timeout=GUEST_ADDRESS_TIMEOUT_MINUTES,
+            wait_for_guest_net_routable=False,
+            shutdown_wait_timeout=SHUTDOWN_TIMEOUT_MINUTES,
+            poweron_timeout=POWER_ON_TIMEOUT_SECONDS,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                # A newer template must not rebuild servers that run. Userdata is read at the first boot
+                # only: a later change would reboot the VM and have no effect.
+                ignore_changes=["clone", 'extraConfig["guestinfo.userdata"]'],
+                # Two VMs of one name cannot stand in one folder.
+                delete_before_replace=True,
+            ),
+        )
+        self.register_outputs(self.outputs())
+
+    def outputs(self) -> dict[str, pulumi.Input[str]]:
+        """How later stages find the VM; ``address`` is what the guest itself reports."""
+        return {
+            "id": self.vm.id,
+            "uuid": self.vm.uuid,
+            "moid": self.vm.moid,
+            "address": self.vm.default_ip_address,
+        }
+
+    def _data_disk(self, disk: DataDiskPlan, centre: DataCentre) -> vsphere.VirtualDisk:
+        return vsphere.VirtualDisk(
+            f"{self.plan.name}-{disk.name}",
+            datacenter=centre.name,
+            datastore=disk.datastore,
+            vmdk_path=disk.vmdk,
+            size=disk.size_gib,
+            type="thin",
+            create_directories=True,
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        )
+
+    def _system_disk(self, centre: DataCentre, platform: PlatformIds) -> vsphere.VirtualMachineDiskArgs:
+        return vsphere.VirtualMachineDiskArgs(
+            label="disk0",
+            unit_number=0,
+            size=self.plan.system_disk_gib,
+            thin_provisioned=True,
+            datastore_id=centre.datastore_id(self.plan.datastore),
+            storage_policy_id=platform.policy(self.plan.tier),
+        )
+
+    def _attached(
+        self, disk: DataDiskPlan, centre: DataCentre, platform: PlatformIds
+    ) -> vsphere.VirtualMachineDiskArgs:
+        return vsphere.VirtualMachineDiskArgs(
+            label=f"disk{disk.unit_number}",
+            unit_number=disk.unit_number,
+            attach=True,
+            path=self.disks[disk.name].vmdk_path,
+            datastore_id=centre.datastore_id(disk.datastore),
+            storage_policy_id=platform.policy(disk.tier),
+        )

@@ -1,0 +1,58 @@
+"""The Pulumi program: plans become vSphere resources. It decides nothing."""
+
+from __future__ import annotations
+
+import pulumi
+
+from ksm_onboard.connection import connection_file, load_connection
+from ksm_onboard.declaration.findings import DeclarationRefusedError, relative
+from ksm_onboard.errors import OnboardError
+from ksm_onboard.planning.load import PLATFORM, load_plan, load_platform
+from ksm_onboard.project import find_project
+from ksm_onboard.provisioning.customisation import Customisation
+from ksm_onboard.provisioning.data_centre import vcenter_provider
+from ksm_onboard.provisioning.member import MemberStack
+from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
+
+
+def main() -> None:
+    """Build the stack that the engine asks for: the platform, or the member of that name."""
+    project = find_project()
+    stack = pulumi.get_stack()
+    connection = load_connection(connection_file(project))
+    built: PlatformStack | MemberStack
+    if stack == PLATFORM:
+        platform_plan = load_platform(project)
+        built = PlatformStack(platform_plan, pulumi.ResourceOptions(providers=[vcenter_provider(connection)]))
+    else:
+        plan = load_plan(project, stack)
+        shared = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{PLATFORM}")
+        built = MemberStack(
+            plan,
+            PlatformIds.of(shared),
+            Customisation(project.templates, connection.guests.user, connection.guests.public_key()),
+            pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
+        )
+    for name, value in built.outputs().items():
+        pulumi.export(name, value)
+
+
+def explained(error: OnboardError) -> str:
+    """The error as the engine shows it: every finding with its place, and what to do."""
+    lines = [str(error)]
+    if isinstance(error, DeclarationRefusedError):
+        root = find_project().root
+        for finding in error.findings:
+            place = f"{relative(finding.place.file, root)}:{finding.place.line}:{finding.place.column}"
+            lines.append(f"  {place}: {finding.message}")
+            lines += [f"    allowed: {finding.allowed}"] if finding.allowed else []
+            lines += [f"    {finding.hint}"] if finding.hint else []
+    if error.hint:
+        lines.append(error.hint)
+    return "\n".join(lines)
+
+
+try:
+    main()
+except OnboardError as refused:
+    raise pulumi.RunError(explained(refused)) from None
