@@ -1,12 +1,13 @@
 """From files to typed declarations, with every error found at once.
 
 A file with errors still yields as much of its declaration as is sound: offending values
-are set aside, so that the checks that follow can find their errors in the same run. A
-declaration that had any error is never planned from (see planning.load).
+are set aside or given a stand-in, so that the checks that follow can find their errors in
+the same run. A declaration that had any error is never planned from (see planning.load).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,6 +18,7 @@ from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.models import Application, CatalogueFile
 from ksm_onboard.declaration.schema_errors import finding_for
 from ksm_onboard.declaration.source import Loc, Located, read_yaml
+from ksm_onboard.declaration.stand_ins import stand_in_for
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -25,14 +27,15 @@ Model = TypeVar("Model", bound=BaseModel)
 class Loaded(Generic[Model]):
     """One file: its typed content as far as it is sound, and where everything stands.
 
-    ``set_aside`` holds the places in the file (as paths) that were left out of ``content``
-    because of an error already reported.
+    ``set_aside`` holds the paths in the file that were left out of ``content`` because of an
+    error already reported; ``stand_ins`` the values put in place of required ones.
     """
 
     located: Located
     content: Model | None
     findings: tuple[Finding, ...]
     set_aside: frozenset[Loc] = frozenset()
+    stand_ins: Mapping[Loc, object] = field(default_factory=dict)
     _index: dict[Loc, list[int]] = field(default_factory=dict)
 
     def place(self, *loc: str | int) -> Place:
@@ -47,63 +50,77 @@ class Loaded(Generic[Model]):
         """Whether the file has an entry at this path that was set aside for an error of its own."""
         return any(loc == aside[: len(loc)] or aside == loc[: len(aside)] for aside in self.set_aside)
 
+    def is_sound(self, *loc: str | int) -> bool:
+        """Whether the value at this path of ``content`` is what the file says, not a stand-in."""
+        return _original(loc, self._index) not in self.stand_ins
+
+    def accuses_a_stand_in(self, finding: Finding) -> bool:
+        """Whether ``finding`` points at a value that is not the author's."""
+        return finding.place in {self.located.place(loc) for loc in self.stand_ins}
+
 
 def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
     """Read ``file`` as ``model``. Never raises for what a person wrote; see ``findings``."""
     located, findings = read_yaml(file)
     if located.data is None:
         return Loaded(located, None, tuple(findings))
-    set_aside: set[Loc] = set()
+    repair = _Repair()
     while True:
-        index: dict[Loc, list[int]] = {}
-        data = _without(located.data, set_aside, (), index)
+        repair.index.clear()
         try:
-            content = model.model_validate(data)
+            content = model.model_validate(repair.applied_to(located.data, ()))
         except ValidationError as failed:
-            found, dropped = _explain(failed, located, model, index, set_aside)
-            findings.extend(found)
-            set_aside |= dropped
-            if () in set_aside:
-                return Loaded(located, None, tuple(findings), frozenset(set_aside), index)
-        else:
-            return Loaded(located, content, tuple(findings), frozenset(set_aside), index)
-
-
-def _explain(
-    failed: ValidationError, located: Located, model: type[BaseModel], index: dict[Loc, list[int]], set_aside: set[Loc]
-) -> tuple[list[Finding], set[Loc]]:
-    """Findings for one round of validation, and what to set aside before the next."""
-    findings, dropped = [], set()
-    for error in failed.errors(include_url=False):
-        loc = _original(tuple(part for part in error["loc"] if part != "[key]"), index)
-        if error["type"] == "missing":
-            dropped.add(loc[:-1])
-            if loc in set_aside:  # missing only because we took it out ourselves
+            findings.extend(repair.learn(failed, located, model))
+            if () not in repair.set_aside:
                 continue
-        elif error["type"] == "too_short" and any(len(a) == len(loc) + 1 and a[:-1] == loc for a in set_aside):
-            dropped.add(loc)
-            continue
-        else:
-            dropped.add(loc)
-        findings.append(finding_for(error, loc, located, model))
-    return findings, dropped
+            content = None
+        return Loaded(
+            located, content, tuple(findings), frozenset(repair.set_aside), repair.stand_ins, dict(repair.index)
+        )
 
 
-def _without(data: Any, set_aside: set[Loc], loc: Loc, index: dict[Loc, list[int]]) -> Any:
-    """A copy of ``data`` without the set-aside parts; ``index`` keeps the original list positions."""
-    if not set_aside:
+@dataclass
+class _Repair:
+    """What is left out of a file, or stands in for something, so that the rest can be read."""
+
+    set_aside: set[Loc] = field(default_factory=set)
+    stand_ins: dict[Loc, object] = field(default_factory=dict)
+    index: dict[Loc, list[int]] = field(default_factory=dict)
+
+    def learn(self, failed: ValidationError, located: Located, model: type[BaseModel]) -> list[Finding]:
+        """The findings of one round of validation; remembers what to repair before the next."""
+        findings = []
+        for error in failed.errors(include_url=False):
+            loc = _original(tuple(part for part in error["loc"] if part != "[key]"), self.index)
+            missing = error["type"] == "missing"
+            caused_by_us = (missing and loc in self.set_aside) or (
+                error["type"] == "too_short" and any(aside[:-1] == loc for aside in self.set_aside)
+            )
+            if not caused_by_us:
+                findings.append(finding_for(error, loc, located, model))
+            stand_in = None if "[key]" in error["loc"] else stand_in_for(model, loc)
+            if stand_in is not None and loc not in self.stand_ins:
+                self.stand_ins[loc] = stand_in
+            else:
+                self.set_aside.add(loc[:-1] if missing else loc)
+        return findings
+
+    def applied_to(self, data: Any, loc: Loc) -> Any:
+        """A copy of ``data`` with the repairs made; ``index`` keeps the original list positions."""
+        if not self.set_aside and not self.stand_ins:
+            return data
+        if isinstance(data, dict):
+            kept = {
+                key: self.applied_to(value, (*loc, key))
+                for key, value in data.items()
+                if (*loc, key) not in self.set_aside
+            }
+            return kept | {str(at[-1]): value for at, value in self.stand_ins.items() if at[:-1] == loc}
+        if isinstance(data, list):
+            positions = [i for i in range(len(data)) if (*loc, i) not in self.set_aside]
+            self.index[loc] = positions
+            return [self.applied_to(data[i], (*loc, i)) for i in positions]
         return data
-    if isinstance(data, dict):
-        return {
-            key: _without(value, set_aside, (*loc, key), index)
-            for key, value in data.items()
-            if (*loc, key) not in set_aside
-        }
-    if isinstance(data, list):
-        kept = [i for i in range(len(data)) if (*loc, i) not in set_aside]
-        index[loc] = kept
-        return [_without(data[i], set_aside, (*loc, i), index) for i in kept]
-    return data
 
 
 def _original(loc: Loc, index: dict[Loc, list[int]]) -> Loc:

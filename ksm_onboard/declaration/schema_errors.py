@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import BaseModel
 
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.source import Loc, Located
+from ksm_onboard.declaration.stand_ins import keys_at
 
 _RULES = {
     "extra_forbidden": "unknown-key",
@@ -35,7 +36,7 @@ def finding_for(error: Mapping[str, Any], loc: Loc, located: Located, model: typ
     value = error.get("input")
     shown = None if isinstance(value, dict | list) else str(value)
     if rule == "unknown-key":
-        known = _keys_at(model, loc[:-1])
+        known = keys_at(model, loc[:-1])
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
         return Finding(
             rule=rule,
@@ -96,34 +97,3 @@ def _hint(kind: str, error: Mapping[str, Any]) -> str | None:
     if kind == "ip_v4_network":
         return "write it as network/prefix with no host bits set, for example 10.64.12.0/24"
     return None
-
-
-def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:
-    """The keys that the model at ``loc`` knows; empty where ``loc`` is not a model."""
-    annotation: Any = model
-    for part in loc:
-        annotation = _step(annotation, part)
-    return sorted(annotation.model_fields) if _is_model(annotation) else []
-
-
-def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _step(annotation: Any, part: str | int) -> Any:
-    """The annotation of what lies one step further down a loc."""
-    if _is_model(annotation):
-        field = annotation.model_fields.get(str(part))
-        return _unwrapped(field.annotation) if field else None
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is tuple and arguments:
-        return _unwrapped(arguments[0])
-    if origin is dict:
-        return _unwrapped(arguments[1])
-    return None
-
-
-def _unwrapped(annotation: Any) -> Any:
-    """``X`` for ``X | None``; anything else unchanged."""
-    options = [a for a in get_args(annotation) if a is not type(None)]
-    return options[0] if len(options) == 1 and type(None) in get_args(annotation) else annotation

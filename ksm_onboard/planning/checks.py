@@ -24,6 +24,7 @@ from ksm_onboard.planning.zones import ZONE_KINDS
 
 # With fewer addresses a zone has no room for a host next to its gateway.
 _SMALLEST_ZONE_PREFIX = 29
+_NO_BLOCK = IPv4Network("255.255.255.255/32")
 _PAIRED_ROLES: frozenset[ServerRole] = frozenset({"dns", "database"})
 
 
@@ -65,6 +66,8 @@ def check_across(files: Mapping[str, Loaded[MemberDeclaration]]) -> list[Finding
     shorts: dict[str, tuple[str, Place]] = {}
     for key, (file, declared) in members.items():
         block, place = declared.networks.block, file.place("networks", "block")
+        if not file.is_sound("networks", "block"):
+            block = _NO_BLOCK
         for other, (other_block, other_place) in blocks.items():
             if block.overlaps(other_block):
                 findings.append(
@@ -77,7 +80,7 @@ def check_across(files: Mapping[str, Loaded[MemberDeclaration]]) -> list[Finding
                     )
                 )
         blocks[key] = (block, place)
-        for zone in declared.networks.zones:
+        for zone in declared.networks.zones if file.is_sound("networks", "vlan_base") else ():
             vlan = declared.networks.vlan_base + ZONE_KINDS[zone].vlan_offset
             at = file.place("networks", "vlan_base")
             if vlan in vlans and vlans[vlan][0] != key:
@@ -92,6 +95,8 @@ def check_across(files: Mapping[str, Loaded[MemberDeclaration]]) -> list[Finding
                 )
             vlans.setdefault(vlan, (key, at))
         short, at = declared.member.short, file.place("member", "short")
+        if not file.is_sound("member", "short"):
+            continue
         if short in shorts:
             findings.append(
                 Finding(

@@ -56,10 +56,11 @@ class Declarations:
         for key in keys:
             file = self.members[key]
             findings += file.findings
-            findings += [f for f in across if f.place.file == file.located.file]
+            checked = [f for f in across if f.place.file == file.located.file]
             if file.content is not None and self.platform.content is not None:
                 scope = Scope(file, file.content, self.platform.content, self.platform, self.catalogue)
-                findings += check_member(scope)
+                checked += check_member(scope)
+            findings += [f for f in checked if not file.accuses_a_stand_in(f)]
         return in_order(findings)
 
     def require(self, key: str) -> None:
