@@ -253,8 +253,8 @@ def _type_name(kind: object) -> str:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether an inventory path is ``folder`` itself or lies in it."""
-    return path == folder or path.startswith(f"{folder}/")
+    """Whether an inventory path is ``folder`` itself or lies in it; everything lies in the root folder ("")."""
+    return not folder or path == folder or path.startswith(f"{folder}/")
 
 
 def settings(values: Iterable[vim.option.OptionValue] | None) -> dict[str, str]:
