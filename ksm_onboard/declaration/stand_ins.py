@@ -22,7 +22,7 @@ def stand_in_for(model: type[BaseModel], loc: Loc) -> object | None:
     field = field_at(model, loc)
     if field is None or not field.is_required() or _holds_more(field.annotation):
         return None
-    annotated: Any = Annotated[field.annotation, Field(), *field.metadata]  # type: ignore[name-defined]
+    annotated: Any = Annotated[field.annotation, Field(), *field.metadata]
     adapter: TypeAdapter[object] = TypeAdapter(annotated)
     options: tuple[object, ...] = get_args(field.annotation) or _CANDIDATES
     for candidate in options:
