@@ -17,6 +17,7 @@ def test_documented_rules_are_the_rules_in_force() -> None:
     in_code: set[str] = set()
     for source in sources:
         in_code |= set(re.findall(r'rule="([a-z-]+)"', source))
+        in_code |= set(re.findall(r'rule="[a-z-]+" if \w+ else "([a-z-]+)"', source))
         in_code |= set(re.findall(r'(?:scope\.unknown|refuse|Finding)\(\s*f?"([a-z-]+)"', source))
         in_code |= set(re.findall(r'^    "[a-z_0-9]+": "([a-z]+-[a-z-]+)",$', source, re.MULTILINE))
         in_code |= {f"{what}-unknown" for what in re.findall(r'\("([a-z]+)", group\.\1, declared', source)}

@@ -1,0 +1,78 @@
+"""``check`` and ``plan`` as a person and a pipeline see them: text, JSON, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ksm_onboard.project import Project
+
+
+def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "ksm_onboard.cli.main", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_check_passes_what_is_committed(checkout: Project) -> None:
+    done = run("check", cwd=checkout.root)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "0 error(s)" in done.stderr
+
+
+def test_check_names_file_line_and_what_is_allowed(checkout: Project, grabow: Path) -> None:
+    grabow.write_text(grabow.read_text("utf-8").replace("kind: stadt", "kind: staadt"), encoding="utf-8")
+    done = run("check", "grabow", cwd=checkout.root)
+    assert done.returncode == 3
+    assert "stacks/grabow.yaml:5:9: error [value-not-allowed]" in done.stderr
+    assert "did you mean 'stadt'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_check_speaks_json(checkout: Project, grabow: Path) -> None:
+    grabow.write_text(grabow.read_text("utf-8").replace("kind: stadt", "kind: staadt"), encoding="utf-8")
+    done = run("check", "--json", cwd=checkout.root)
+    report = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert report["errors"] == 1
+    assert report["findings"][0]["rule"] == "value-not-allowed"
+    assert (report["findings"][0]["file"], report["findings"][0]["line"]) == ("stacks/grabow.yaml", 5)
+
+
+def test_plan_of_a_refused_declaration_shows_the_findings(checkout: Project, grabow: Path) -> None:
+    grabow.write_text(grabow.read_text("utf-8").replace("vlan_base: 1200", "vlan_base: x"), encoding="utf-8")
+    done = run("plan", "grabow", cwd=checkout.root)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "wrong-type" in done.stderr
+
+
+def test_plan_shows_tables_and_json(checkout: Project) -> None:
+    tables = run("plan", "grabow", cwd=checkout.root)
+    assert tables.returncode == 0
+    assert "gra-file01" in tables.stdout
+    assert "1222" in tables.stdout
+    plan = json.loads(run("plan", "grabow", "--json", cwd=checkout.root).stdout)
+    assert len(plan["member"]["servers"]) == 8
+
+
+def test_an_unknown_member_is_one_clear_message(checkout: Project) -> None:
+    done = run("plan", "grabau", cwd=checkout.root)
+    assert done.returncode == 1
+    assert "no member 'grabau'" in done.stderr
+    assert "declared members: grabow" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("plan",), ("plan", "grabow", "--nonsense"), ("nonsense",)])
+def test_wrong_usage_is_exit_2(checkout: Project, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments, cwd=checkout.root).returncode == 2
+
+
+def test_outside_a_project(tmp_path: Path) -> None:
+    done = run("check", cwd=tmp_path)
+    assert done.returncode == 5
+    assert "no project here" in done.stderr
