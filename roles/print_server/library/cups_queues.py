@@ -27,7 +27,7 @@ EXAMPLES = r"""
 - name: Set up the queues
   cups_queues:
     queues:
-      - {name: rathaus-eg, device_uri: "socket://10.64.13.11:9100", description: Kyocera TASKalfa 3554ci, location: Rathaus}
+      - {name: rathaus-eg, device_uri: "socket://10.64.13.11:9100", location: Rathaus}
 """
 
 RETURN = r"""
@@ -57,7 +57,11 @@ def parse_queues(devices: str, details: str, accepting: str) -> dict[str, dict[s
         field = re.match(r"\s+(Description|Location): ?(.*)", line)
         if field and current in queues:
             queues[current][field.group(1).lower()] = field.group(2)
-    takes_jobs = {line.split(" ", 1)[0] for line in accepting.splitlines() if " accepting requests" in line and " not accepting" not in line}
+    takes_jobs = {
+        line.split(" ", 1)[0]
+        for line in accepting.splitlines()
+        if " accepting requests" in line and " not accepting" not in line
+    }
     for name, queue in queues.items():
         queue["ready"] = name in enabled and name in takes_jobs
     return queues
@@ -108,14 +112,17 @@ def main() -> None:
     after = {name: wanted_queue(queue) for name, queue in declared.items()}
     added = sorted(after.keys() - before.keys())
     removed = sorted(before.keys() - after.keys())
-    changed = sorted(n for n in after.keys() & before.keys() if any(after[n][key] != before[n][key] for key in COMPARED))
+    changed = sorted(
+        n for n in after.keys() & before.keys() if any(after[n][key] != before[n][key] for key in COMPARED)
+    )
     if not module.check_mode:
         for name in added + changed:
             queue = declared[name]
-            command = ["lpadmin", "-p", name, "-v", queue["device_uri"], "-D", str(after[name]["description"]), "-L", queue["location"], "-E"]
+            texts = ["-D", str(after[name]["description"]), "-L", queue["location"]]
             # A driver is chosen once: choosing it again would throw away the options people set.
             driver = ["-m", queue["driver"]] if name in added else []
-            module.run_command([*command, *driver], check_rc=True, environ_update=LANGUAGE)
+            command = ["lpadmin", "-p", name, "-v", queue["device_uri"], *texts, *driver, "-E"]
+            module.run_command(command, check_rc=True, environ_update=LANGUAGE)
         for name in removed:
             module.run_command(["lpadmin", "-x", name], check_rc=True, environ_update=LANGUAGE)
     module.exit_json(

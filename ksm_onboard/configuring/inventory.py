@@ -1,0 +1,328 @@
+"""From the plan to a plain Ansible inventory.
+
+``render_inventory`` is a pure function: the same plan, stack outputs, connection and host
+keys give the same files, byte for byte. ``write_inventory`` puts them on disk as a whole.
+The result needs nothing of ours: ``ansible-playbook -i inventories/<member> roles/site.yml``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from ksm_onboard.connection import Connection
+from ksm_onboard.declaration.models import ServerRole
+from ksm_onboard.errors import NotReadyError
+from ksm_onboard.planning.plan import DatabasePlan, MemberPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.project import Project
+
+Files = dict[str, str]
+"""Path within the inventory's folder → text."""
+
+Variables = dict[str, Any]
+
+KNOWN_HOSTS: Final = "known_hosts.txt"
+"""Named ``.txt`` because Ansible takes every other file in the folder for a list of hosts."""
+
+ROLE_GROUPS: Final[Mapping[ServerRole, str]] = {
+    "dns": "dns_servers",
+    "file": "file_servers",
+    "print": "print_servers",
+    "database": "database_servers",
+    "application": "application_servers",
+}
+WEB_SERVER_APPLICATION: Final = "nginx"
+WEB_SERVERS: Final = "web_servers"
+NOT_IN_LAB: Final = "workstations_not_in_lab"
+
+LOOPBACK: Final = IPv4Network("127.0.0.0/8")
+
+
+def render_inventory(
+    plan: Plan,
+    connection: Connection,
+    *,
+    outputs: Mapping[str, Any],
+    host_keys: Mapping[str, str],
+    secrets: Path,
+    workstations: Collection[str] | None = None,
+) -> Files:
+    """The files of a member's inventory.
+
+    ``outputs`` are the member stack's outputs; only what was provisioned can be configured.
+    ``host_keys`` maps host names to ssh host keys ("ssh-ed25519 AAAA…"). ``secrets`` is the folder
+    that keeps generated passwords. ``workstations`` names the workplaces that exist; None means all;
+    the others are listed in a group of their own that no play targets.
+    Raises NotReadyError if a planned server was not provisioned, or with another address.
+    """
+    member = plan.member
+    _require_provisioned(member, outputs)
+    present = tuple(w for w in member.workstations if workstations is None or w.name in workstations)
+    absent = tuple(w for w in member.workstations if workstations is not None and w.name not in workstations)
+    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent)}
+    for group, variables in _group_variables(plan, connection, secrets).items():
+        files[f"group_vars/{group}.yml"] = variables
+    for server in member.servers:
+        files[f"host_vars/{server.name}.yml"] = _server_variables(member, connection, server)
+    for workstation in present:
+        files[f"host_vars/{workstation.name}.yml"] = _applications(member, workstation.applications)
+    rendered = {name: _as_yaml(content) for name, content in files.items() if content}
+    rendered[KNOWN_HOSTS] = _known_hosts(connection, (*member.servers, *present), host_keys)
+    return dict(sorted(rendered.items()))
+
+
+def write_inventory(project: Project, member: str, files: Files) -> bool:
+    """Put the files into ``inventories/<member>/``, replacing everything that was there, as a whole.
+
+    Returns whether anything changed; if not, nothing was touched.
+    """
+    target = project.inventories / member
+    if target.is_dir() and _read(target) == files:
+        return False
+    project.inventories.mkdir(exist_ok=True)
+    for stale in project.inventories.glob(f".{member}.*"):
+        shutil.rmtree(stale)
+    new = Path(tempfile.mkdtemp(prefix=f".{member}.", dir=project.inventories))
+    for name, text in files.items():
+        path = new / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    new.chmod(0o755)
+    if target.exists():
+        target.rename(project.inventories / f".{member}.previous")
+    new.rename(target)
+    shutil.rmtree(project.inventories / f".{member}.previous", ignore_errors=True)
+    return True
+
+
+def secrets_dir(project: Project, connection: Connection, member: str) -> Path:
+    """Where the passwords that roles generate are kept, readable by the owner only."""
+    return connection.state_dir(project) / "secrets" / member
+
+
+# --- hosts and groups ---------------------------------------------------------------------
+
+
+def _require_provisioned(member: MemberPlan, outputs: Mapping[str, Any]) -> None:
+    provisioned = outputs.get("servers") or {}
+    wrong = []
+    for server in member.servers:
+        address = (provisioned.get(server.name) or {}).get("address")
+        if address is None:
+            wrong.append(f"  {server.name}: not provisioned")
+        elif str(address) != str(server.address):
+            wrong.append(f"  {server.name}: planned at {server.address}, provisioned at {address}")
+    if wrong:
+        raise NotReadyError(
+            f"what stands in the data centre is not what is planned for {member.key}:\n" + "\n".join(wrong),
+            hint=f"bring the stack up to date first: ksm-onboard up {member.key}",
+        )
+
+
+def _hosts(
+    member: MemberPlan,
+    connection: Connection,
+    present: tuple[WorkstationPlan, ...],
+    absent: tuple[WorkstationPlan, ...],
+) -> Variables:
+    servers: dict[str, Variables] = {group: {} for group in ROLE_GROUPS.values()}
+    groups: dict[str, Variables] = {WEB_SERVERS: {}}
+
+    def add(group: str, name: str) -> None:
+        groups.setdefault(group, {})[name] = {}
+
+    for server in member.servers:
+        servers[ROLE_GROUPS[server.role]][server.name] = _where(connection, server)
+        add(group_name("zone", server.zone), server.name)
+        add(group_name("section", server.section.lower()), server.name)
+        if WEB_SERVER_APPLICATION in server.applications:
+            add(WEB_SERVERS, server.name)
+    for workstation in present:
+        add(group_name("zone", workstation.zone), workstation.name)
+        add(group_name("site", workstation.site), workstation.name)
+        add(group_name("department", workstation.department), workstation.name)
+        add(group_name("profile", workstation.profile), workstation.name)
+    children: Variables = {
+        "servers": {"children": {group: {"hosts": hosts} for group, hosts in servers.items()}},
+        "workstations": {"hosts": {w.name: _where(connection, w) for w in present}},
+        NOT_IN_LAB: {"hosts": {w.name: {} for w in absent}},
+    }
+    children.update({group: {"hosts": hosts} for group, hosts in sorted(groups.items())})
+    return {"all": {"children": children}}
+
+
+def group_name(kind: str, key: str) -> str:
+    """The group of all hosts with this key; Ansible wants underscores in names of groups."""
+    return f"{kind}_{key.replace('-', '_')}"
+
+
+def _where(connection: Connection, host: ServerPlan | WorkstationPlan) -> Variables:
+    return {"ansible_host": str(connection.guests.reachable_at(host.address))}
+
+
+def _known_hosts(
+    connection: Connection, hosts: tuple[ServerPlan | WorkstationPlan, ...], host_keys: Mapping[str, str]
+) -> str:
+    port = connection.guests.port
+    lines = []
+    for host in hosts:
+        address = connection.guests.reachable_at(host.address)
+        if host.name in host_keys:
+            lines.append(f"{address if port == 22 else f'[{address}]:{port}'} {host_keys[host.name].strip()}\n")
+    return "".join(lines)
+
+
+# --- variables ----------------------------------------------------------------------------
+
+
+def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[str, Variables]:
+    baseline = plan.platform.baseline
+    member = plan.member
+    clients = _allowed_clients(member, connection)
+    own_address = "{{ ansible_host }}"
+    own_name = "{{ inventory_hostname }}." + member.dns_domain
+    return {
+        "all": {
+            **_ssh(connection),
+            "machine_baseline_ntp_servers": list(baseline.ntp_servers),
+            "machine_baseline_timezone": baseline.timezone,
+            "machine_baseline_log_servers": list(baseline.log_servers),
+            "machine_baseline_login_banner": baseline.login_banner,
+            "machine_baseline_local_admins": [
+                {"name": a.name, "ssh_keys": list(a.ssh_keys)} for a in baseline.local_admins
+            ],
+            "machine_baseline_root_ca_file": str(connection.trust.root_ca_file),
+            "machine_baseline_apt_proxy": connection.packages.apt_proxy or "",
+        },
+        "workstations": {"workstation_baseline_screen_lock_minutes": baseline.screen_lock_minutes},
+        "dns_servers": {
+            "dns_server_listen_address": own_address,
+            "dns_server_allowed_clients": clients,
+            "dns_server_zone": member.dns_domain,
+            "dns_server_name_servers": [s.fqdn for s in member.servers if s.role == "dns"],
+            "dns_server_reverse_zones": _reverse_zones(member),
+            "dns_server_records": [{"name": h.fqdn, "address": str(h.address)} for h in _all_hosts(member)],
+            "dns_server_forwarders": [str(address) for address in baseline.dns_forwarders],
+        },
+        "file_servers": {
+            "file_server_listen_address": own_address,
+            "file_server_allowed_clients": clients,
+            "file_server_secrets_dir": str(secrets),
+        },
+        "print_servers": {
+            "print_server_listen_address": own_address,
+            "print_server_allowed_clients": clients,
+            "print_server_name": own_name,
+        },
+        "database_servers": {
+            "database_server_listen_address": own_address,
+            "database_server_allowed_clients": clients,
+            "database_server_secrets_dir": str(secrets),
+        },
+        WEB_SERVERS: {"web_server_listen_address": own_address, "web_server_name": own_name},
+    }
+
+
+def _ssh(connection: Connection) -> Variables:
+    # Quoted twice: once for Ansible, which splits the arguments, once for ssh, which splits the value.
+    known_hosts = f"""-o 'UserKnownHostsFile="{{{{ inventory_dir }}}}/{KNOWN_HOSTS}"'"""
+    return {
+        "ansible_user": connection.guests.user,
+        "ansible_port": connection.guests.port,
+        "ansible_ssh_private_key_file": str(connection.guests.private_key_file),
+        "ansible_ssh_common_args": f"{known_hosts} -o GlobalKnownHostsFile=/dev/null -o StrictHostKeyChecking=yes"
+        " -o IdentitiesOnly=yes -o UpdateHostKeys=no",
+    }
+
+
+def _allowed_clients(member: MemberPlan, connection: Connection) -> list[str]:
+    """Whoever is in the member's block; in the lab, hosts call each other over the loopback network."""
+    networks = [member.block] if connection.guests.loopback_shift is None else [member.block, LOOPBACK]
+    return [str(network) for network in networks]
+
+
+def _all_hosts(member: MemberPlan) -> list[ServerPlan | WorkstationPlan]:
+    return [*member.servers, *member.workstations]
+
+
+def _reverse_zones(member: MemberPlan) -> list[str]:
+    networks = {IPv4Network((host.address, 24), strict=False) for host in _all_hosts(member)}
+    return [".".join(reversed(str(n.network_address).split(".")[:3])) + ".in-addr.arpa" for n in sorted(networks)]
+
+
+def _server_variables(member: MemberPlan, connection: Connection, server: ServerPlan) -> Variables:
+    variables: Variables = {"server_baseline_data_mounts": [disk.mount for disk in server.disks]}
+    if server.role == "file":
+        variables["file_server_shares"] = [
+            {"name": s.name, "path": s.path, "groups": list(s.groups), "comment": s.comment}
+            for s in member.shares
+            if s.server == server.name
+        ]
+    if server.role == "print":
+        sites = {site.key: site.name for site in member.sites}
+        variables["print_server_queues"] = [
+            {"name": q.name, "device_uri": q.device_uri, "description": q.model, "location": sites[q.site]}
+            for q in member.print_queues
+            if q.server == server.name
+        ]
+    if server.role == "database":
+        variables.update(_database_variables(member, connection, server))
+    return {**variables, **_applications(member, server.applications)}
+
+
+def _database_variables(member: MemberPlan, connection: Connection, server: ServerPlan) -> Variables:
+    databases = [d for d in member.databases if server.name in (d.primary, *d.standbys)]
+    primary, standbys = _replication(member, server, databases)
+    return {
+        "database_server_data_dir": server.disks[0].mount if server.disks else "/var/lib/postgresql",
+        "database_server_primary": primary,
+        "database_server_primary_address": str(connection.guests.reachable_at(member.server(primary).address)),
+        "database_server_standbys": list(standbys),
+        "database_server_databases": [{"name": d.name, "owner": d.owner} for d in databases],
+    }
+
+
+def _replication(member: MemberPlan, server: ServerPlan, databases: list[DatabasePlan]) -> tuple[str, tuple[str, ...]]:
+    """Who accepts writes and who follows, also where a pair has no database yet."""
+    if databases:
+        return databases[0].primary, databases[0].standbys
+    if server.pair is None:
+        return server.name, ()
+    first, *others = sorted(s.name for s in member.servers if s.pair == server.pair)
+    return first, tuple(others)
+
+
+def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:
+    by_key = {application.key: application for application in member.applications}
+    wanted = [by_key[key] for key in sorted(keys)]
+    return {
+        "applications_wanted": [
+            {"key": a.key, "product": a.product, "entry": f"catalogue/{a.domain}.yaml", "packages": list(a.packages)}
+            for a in wanted
+        ]
+    }
+
+
+# --- text ---------------------------------------------------------------------------------
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes everything out: anchors and aliases are hard to read in an inventory."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _as_yaml(content: Variables) -> str:
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return f"# Generated by ksm-onboard from the plan; changes are overwritten.\n{text}"
+
+
+def _read(folder: Path) -> Files:
+    return dict(sorted((str(p.relative_to(folder)), p.read_text()) for p in folder.rglob("*") if p.is_file()))
