@@ -51,6 +51,7 @@ class ShareSeen(Seen):
     groups: tuple[str, ...]
     comment: str
     writable: bool
+    guests: bool
 
 
 class QueueSeen(Seen):
@@ -78,12 +79,19 @@ class DatabaseServerSeen(Seen):
 
 
 class ScreenLockSeen(Seen):
-    """The desktop's lock policy; ``enforced`` if people cannot change it. Seconds; None: not set."""
+    """The desktop's lock policy in force; ``enforced``: people cannot change it. Seconds; None: not set."""
 
     idle_seconds: int | None
-    lock_enabled: bool | None
-    lock_delay_seconds: int | None
-    enforced: tuple[str, ...]
+    enabled: bool | None
+    delay_seconds: int | None
+    enforced: bool
+
+
+class UnitSeen(Seen):
+    """A systemd unit. ``impossible``: it is masked, or one of its conditions keeps it from starting here."""
+
+    state: str
+    impossible: bool
 
 
 class HostFacts(Seen):
@@ -94,13 +102,14 @@ class HostFacts(Seen):
     fqdn: str
     operating_system: str
     packages: Mapping[str, str]
-    units: Mapping[str, str]
+    units: Mapping[str, UnitSeen]
     mounts: Mapping[str, str]
     time_zone: str
     time_servers: tuple[str, ...]
     security_updates: bool
     banner: str
-    sudoers: tuple[str, ...]
+    sudo_members: tuple[str, ...]
+    sudo_rights: Mapping[str, bool]
     admin_keys: Mapping[str, tuple[str, ...]]
     sshd: Mapping[str, str]
     trusted_roots: frozenset[str]
@@ -132,8 +141,16 @@ class HostToAsk(Seen):
     address: IPv4Address
     role: ServerRole | None = None
     units: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
     name_servers: tuple[IPv4Address, ...] = ()
     names: tuple[str, ...] = ()
+
+
+_UNIT_PROPERTIES = "Id,LoadState,ActiveState,ConditionResult,ConditionTimestampMonotonic"
+_IDLE_DELAY = "/org/gnome/desktop/session/idle-delay"
+_LOCK_ENABLED = "/org/gnome/desktop/screensaver/lock-enabled"
+_LOCK_DELAY = "/org/gnome/desktop/screensaver/lock-delay"
+_SCREEN_LOCK_KEYS = (_IDLE_DELAY, _LOCK_ENABLED, _LOCK_DELAY)
 
 
 # --- the question -------------------------------------------------------------------------
@@ -149,8 +166,6 @@ _FILES = (
     "/etc/ssh/authorized_keys.d/*",
     "/etc/rsyslog.conf",
     "/etc/rsyslog.d/*.conf",
-    "/etc/dconf/db/*.d/*",
-    "/etc/dconf/db/*.d/locks/*",
 )
 
 
@@ -168,7 +183,14 @@ def question(host: HostToAsk) -> dict[str, Any]:
         "journal": ["systemd-analyze", "cat-config", "systemd/journald.conf"],
     }
     if host.units:
-        commands["units"] = ["systemctl", "show", "--property=Id,ActiveState,SubState", *host.units]
+        commands["units"] = ["systemctl", "show", f"--property={_UNIT_PROPERTIES}", *host.units]
+    for admin in host.admins:
+        commands[f"sudo {admin}"] = ["sudo", "--non-interactive", "--list", "--other-user", admin]
+    if host.kind == "workstation":
+        # Read as an account without settings of its own: what comes back is the policy that everybody gets.
+        as_nobody = ["runuser", "-u", "nobody", "--", "dconf"]
+        commands |= {f"dconf {key}": [*as_nobody, "read", key] for key in _SCREEN_LOCK_KEYS}
+        commands["dconf locks"] = [*as_nobody, "list-locks", "/org/gnome/desktop/"]
     if host.role == "file":
         commands["shares"] = ["testparm", "--suppress-prompt"]
     if host.role == "print":
@@ -209,7 +231,10 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
         time_servers=time_servers(text for path, text in files.items() if path.startswith("/etc/chrony/")),
         security_updates=security_updates(output("updates")),
         banner=files.get(sshd.get("banner", ""), "").strip(),
-        sudoers=_group_members(output("sudo_group")),
+        sudo_members=tuple(
+            name for name in _group_members(output("sudo_group")) if name not in answer["expired_accounts"]
+        ),
+        sudo_rights={admin: "NOPASSWD: ALL" in output(f"sudo {admin}") for admin in host.admins},
         admin_keys={
             path.rsplit("/", 1)[-1]: tuple(sorted(line.strip() for line in text.splitlines() if line.strip()))
             for path, text in files.items()
@@ -228,7 +253,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
             server: {name: None if found is None else tuple(found) for name, found in names.items()}
             for server, names in answer["dns"].items()
         },
-        screen_lock=screen_lock(files) if host.kind == "workstation" else None,
+        screen_lock=screen_lock(commands) if host.kind == "workstation" else None,
         shares=shares(output("shares")) if host.role == "file" else None,
         queues=queues(output("queue_devices"), output("queue_states")) if host.role == "print" else None,
         database=database(output("database")) if host.role == "database" else None,
@@ -246,13 +271,17 @@ def installed_packages(text: str) -> dict[str, str]:
     return {found[1]: found[2] for found in fields if len(found) == 3 and found[0] == "installed"}
 
 
-def unit_states(text: str) -> dict[str, str]:
-    """Unit → active state, from the blocks that ``systemctl show`` prints."""
+def unit_states(text: str) -> dict[str, UnitSeen]:
+    """Units, from the blocks that ``systemctl show`` prints."""
     states = {}
     for block in text.split("\n\n"):
         entries = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
         if "Id" in entries:
-            states[entries["Id"]] = entries.get("ActiveState", "")
+            state = entries.get("ActiveState", "")
+            # A unit that nobody has tried to start says "no" as well; only a checked condition has a time.
+            checked = entries.get("ConditionTimestampMonotonic", "0") != "0"
+            kept = entries.get("LoadState") == "masked" or (checked and entries.get("ConditionResult") == "no")
+            states[entries["Id"]] = UnitSeen(state=state, impossible=kept and state != "active")
     return states
 
 
@@ -320,37 +349,16 @@ def log_servers(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
-def screen_lock(files: Mapping[str, str]) -> ScreenLockSeen:
-    """The lock policy in dconf's system databases, which GNOME, Cinnamon and others read."""
-    values: dict[str, str] = {}
-    locked: set[str] = set()
-    for path, text in sorted(files.items()):
-        if not path.startswith("/etc/dconf/db/"):
-            continue
-        if "/locks/" in path:
-            locked |= {line.strip() for line in text.splitlines() if line.strip().startswith("/")}
-        else:
-            values |= _dconf_values(text)
-    idle, enabled, delay = (
-        "/org/gnome/desktop/session/idle-delay",
-        "/org/gnome/desktop/screensaver/lock-enabled",
-        "/org/gnome/desktop/screensaver/lock-delay",
-    )
+def screen_lock(commands: Mapping[str, Mapping[str, Any]]) -> ScreenLockSeen:
+    """The lock policy in dconf's compiled system databases, which GNOME, Cinnamon and others obey."""
+    values = {key: str(commands.get(f"dconf {key}", {}).get("out", "")).strip() for key in _SCREEN_LOCK_KEYS}
+    locks = str(commands.get("dconf locks", {}).get("out", "")).split()
     return ScreenLockSeen(
-        idle_seconds=_number(values.get(idle)),
-        lock_enabled=None if enabled not in values else values[enabled] == "true",
-        lock_delay_seconds=_number(values.get(delay)),
-        enforced=tuple(sorted(locked & {idle, enabled, delay})),
+        idle_seconds=_number(values[_IDLE_DELAY]),
+        enabled={"true": True, "false": False}.get(values[_LOCK_ENABLED]),
+        delay_seconds=_number(values[_LOCK_DELAY]),
+        enforced=set(_SCREEN_LOCK_KEYS) <= set(locks),
     )
-
-
-def _dconf_values(text: str) -> dict[str, str]:
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
-    try:
-        parser.read_string(text)
-    except configparser.Error:
-        return {}
-    return {f"/{section}/{key}": value for section in parser.sections() for key, value in parser.items(section)}
 
 
 def _number(value: str | None) -> int | None:
@@ -375,6 +383,7 @@ def shares(text: str) -> dict[str, ShareSeen]:
             groups=tuple(sorted(re.sub(r'^[@+&"]+|"$', "", word) for word in _users(entries.get("valid users", "")))),
             comment=entries.get("comment", ""),
             writable=entries.get("read only", "yes").lower() == "no" or bool(entries.get("write list")),
+            guests=entries.get("guest ok", "no").lower() == "yes",
         )
         for name in parser.sections()
         if name not in _NO_SHARES

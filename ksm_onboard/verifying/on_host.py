@@ -15,6 +15,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "commands": {key: run(argv) for key, argv in request["commands"].items()},
         "files": read(request["files"]),
         "trusted_roots": trusted_roots(),
+        "expired_accounts": expired_accounts(),
         "dns": {
             server: {name: lookup(server, name) for name in request["names"]} for server in request["name_servers"]
         },
@@ -73,6 +75,13 @@ def trusted_roots() -> list[str]:
     """SHA-256 fingerprints of the certificates that programs on this host trust."""
     context = ssl.create_default_context()
     return sorted(hashlib.sha256(der).hexdigest() for der in context.get_ca_certs(binary_form=True))
+
+
+def expired_accounts() -> list[str]:
+    """Accounts that can no longer log in because they have expired (shadow(5)); nothing else leaves that file."""
+    today = int(time.time() // 86400)
+    fields = (line.split(":") for line in Path("/etc/shadow").read_text(encoding="utf-8").splitlines())
+    return sorted(entry[0] for entry in fields if len(entry) > 7 and entry[7].isdigit() and int(entry[7]) <= today)
 
 
 def lookup(server: str, name: str) -> list[str] | None:

@@ -1,0 +1,106 @@
+"""The audit of one member: read vCenter, ask the hosts, compare with the plan, keep the result.
+
+Nothing here looks at Pulumi's state or at what Ansible reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ksm_onboard.atomic import write_atomically
+from ksm_onboard.connection import Connection
+from ksm_onboard.errors import NotReadyError
+from ksm_onboard.planning.plan import Plan
+from ksm_onboard.progress import Progress
+from ksm_onboard.project import Project
+from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask
+from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
+from ksm_onboard.verifying.comparison import Comparison
+from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
+from ksm_onboard.verifying.hosts import ask_hosts
+from ksm_onboard.verifying.vcenter_facts import VCenterFacts, read_vcenter
+
+AUDIT_FILE = "audit.json"
+MISSING_VM = "its VM is missing"
+
+
+def verify(
+    plan: Plan,
+    connection: Connection,
+    *,
+    known_hosts: Path,
+    not_started: Mapping[str, str],
+    now: datetime,
+    progress: Progress,
+) -> AuditReport:
+    """Look at everything that stands for a member and compare it with its plan.
+
+    ``not_started`` names machines that cannot be asked because they are known not to exist
+    (workstations that the lab has not started), with the reason: they are listed as not
+    checked. Every other machine that does not answer is a difference. ``now`` is the time
+    that the report carries. Raises NotReadyError if vCenter, the ssh key or ``known_hosts``
+    cannot be used.
+    """
+    progress.step("Reading vCenter")
+    facts = read_vcenter(connection, plan)
+    progress.line(f"{len(facts.vms)} VMs, {len(facts.port_groups)} port groups, {len(facts.cluster.rules)} rules")
+    absent = {**not_started, **dict.fromkeys(missing_servers(plan, facts), MISSING_VM)}
+    hosts = hosts_to_ask(plan, connection, absent)
+    progress.step(f"Asking {len(hosts)} machines")
+    answers = ask_hosts(hosts, connection.guests, known_hosts, progress)
+    return audit(plan, connection, facts, answers, absent, now=now)
+
+
+def audit(
+    plan: Plan,
+    connection: Connection,
+    facts: VCenterFacts,
+    answers: Iterable[HostFacts | HostSilent],
+    absent: Mapping[str, str],
+    *,
+    now: datetime,
+) -> AuditReport:
+    """Compare a plan with what was seen. Pure, but for the root certificate that hosts must trust."""
+    points = Comparison()
+    compare_vcenter(plan, facts, points)
+    machines = compare_hosts(plan, connection, answers, absent, points)
+    return AuditReport(
+        member=plan.member.key,
+        data_centre=connection.name,
+        simulated=connection.simulated,
+        at=now,
+        tallies=points.tallies(),
+        differences=tuple(points.differences),
+        not_checked=tuple(points.not_checked),
+        machines=machines,
+    )
+
+
+def reports_dir(project: Project, connection: Connection, member: str) -> Path:
+    """Where a member's audits and protocols are kept."""
+    return connection.state_dir(project) / "reports" / member
+
+
+def save_audit(report: AuditReport, folder: Path) -> Path:
+    """Keep an audit for the protocol; returns its file."""
+    path = folder / AUDIT_FILE
+    write_atomically(path, report.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def load_audit(folder: Path) -> AuditReport:
+    """The last audit that was kept. Raises NotReadyError if there is none or it is of another version."""
+    path = folder / AUDIT_FILE
+    try:
+        return AuditReport.model_validate_json(path.read_text())
+    except FileNotFoundError:
+        raise NotReadyError(
+            f"no audit yet: {path} does not exist", hint="run ksm-onboard verify first; the protocol shows its result"
+        ) from None
+    except (OSError, ValidationError) as error:
+        raise NotReadyError(f"the audit {path} cannot be read: {error}", hint="run ksm-onboard verify again") from None
