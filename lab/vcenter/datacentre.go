@@ -11,7 +11,6 @@ import (
 	"github.com/vmware/govmomi/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator" // tags
 	"github.com/vmware/govmomi/vim25"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -258,13 +257,6 @@ func (d *datacentre) removeDefaultNetwork(context.Context) error {
 		d.registry.Remove(d.model.Service.Context, ref)
 	}
 	return nil
-}
-
-// attach adds an entity that the API cannot create to a folder.
-func (d *datacentre) attach(folder object.Reference, item mo.Entity) {
-	parent := d.registry.Get(folder.Reference()).(*simulator.Folder)
-	d.registry.PutEntity(parent, item)
-	parent.ChildEntity = append(parent.ChildEntity, item.Reference())
 }
 
 // datastoreDirectory is where the files of a datastore lie on this machine.

@@ -18,13 +18,12 @@ import (
 // the methods listed below are sent here instead, and each finds the object it is
 // about in its request.
 type additions struct {
-	Self types.ManagedObjectReference
+	// The registry holds managed objects only; this one carries nothing else.
+	mo.TaskManager
 
 	guests *guests
 	drs    *drs
 }
-
-func (a *additions) Reference() types.ManagedObjectReference { return a.Self }
 
 // Lock and Unlock opt out of the simulator's lock per object: requests for
 // different objects must not wait for one another here.
@@ -35,10 +34,10 @@ var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "ad
 
 // added lists, per kind of object, the methods that additions takes over.
 var added = map[string][]string{
-	switchType:               {"CreateDVPortgroup_Task"},
-	"Datastore":              {"RefreshDatastore"},
-	"VirtualMachine":         {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
-	"ClusterComputeResource": {"ReconfigureComputeResource_Task"},
+	"DistributedVirtualSwitch": {"CreateDVPortgroup_Task"},
+	"Datastore":                {"RefreshDatastore"},
+	"VirtualMachine":           {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
+	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }
 
 // openToAll lists what a client may call before it has logged in. The simulator
@@ -60,8 +59,8 @@ func (d *datacentre) installDispatch(a *additions) {
 				Object: &method.This, PrivilegeId: "System.View",
 			}}
 		}
-		concreteTypes(reflect.ValueOf(method.Body))
-		method.This = concrete(method.This)
+		method.This = internalReference(method.This)
+		internalTypes(reflect.ValueOf(method.Body))
 		sortPaths(method)
 		logCall(ctx, method)
 		if slices.Contains(added[method.This.Type], method.Name) {
@@ -95,43 +94,6 @@ func readsOnlyService(specs []types.PropertyFilterSpec) bool {
 		}
 	}
 	return true
-}
-
-// concrete turns a reference by base type into the one the registry knows. The
-// provider addresses clusters as ComputeResource, which a real vCenter accepts.
-func concrete(ref types.ManagedObjectReference) types.ManagedObjectReference {
-	if ref.Type == "ComputeResource" && strings.HasPrefix(ref.Value, "domain-c") {
-		ref.Type = "ClusterComputeResource"
-	}
-	return ref
-}
-
-var referenceType = reflect.TypeFor[types.ManagedObjectReference]()
-
-// concreteTypes applies concrete to every reference within a request.
-func concreteTypes(value reflect.Value) {
-	switch value.Kind() {
-	case reflect.Pointer, reflect.Interface:
-		if !value.IsNil() {
-			concreteTypes(value.Elem())
-		}
-	case reflect.Slice:
-		for i := range value.Len() {
-			concreteTypes(value.Index(i))
-		}
-	case reflect.Struct:
-		if value.Type() == referenceType {
-			if value.CanSet() {
-				value.Set(reflect.ValueOf(concrete(value.Interface().(types.ManagedObjectReference))))
-			}
-			return
-		}
-		for i := range value.NumField() {
-			if value.Type().Field(i).IsExported() {
-				concreteTypes(value.Field(i))
-			}
-		}
-	}
 }
 
 // sortPaths makes a property filter report changes in the alphabetical order of a

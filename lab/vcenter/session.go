@@ -35,6 +35,7 @@ func (d *datacentre) checkLogin(user, password string) {
 
 // front stands before the simulator's endpoints.
 func front(next http.Handler) http.Handler {
+	next = outsideNames(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
 		switch {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -67,4 +68,39 @@ func (d *datacentre) describe(ds *simulator.Datastore) {
 // RefreshDatastore keeps the declared capacity, which the simulator would reset.
 func (a *additions) RefreshDatastore(*simulator.Context, *types.RefreshDatastore) soap.HasFault {
 	return &methods.RefreshDatastoreBody{Res: &types.RefreshDatastoreResponse{}}
+}
+
+// SearchDatastoreTask also tells the capacity of the disks it finds. The provider
+// asks for it, and would take none for a disk that has shrunk and replace it.
+func (a *additions) SearchDatastoreTask(ctx *simulator.Context, req *types.SearchDatastore_Task) soap.HasFault {
+	browser := ctx.Map.Get(req.This).(*simulator.HostDatastoreBrowser)
+	task := simulator.CreateTask(browser, "searchDatastore", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		search := browser.SearchDatastoreTask(ctx, req).(*methods.SearchDatastore_TaskBody).Res.Returnval
+		if fault := waitFor(ctx, search); fault != nil {
+			return nil, fault
+		}
+		found, ok := ctx.Map.Get(search).(*simulator.Task).Info.Result.(types.HostDatastoreBrowserSearchResults)
+		if !ok {
+			return nil, &types.SystemErrorFault{Reason: "the datastore search ended without a result"}
+		}
+		for _, file := range found.File {
+			if disk, ok := file.(*types.VmDiskFileInfo); ok {
+				disk.CapacityKb = diskCapacityKiB(ctx, path.Join(found.FolderPath, disk.Path))
+			}
+		}
+		return found, nil
+	})
+	return &methods.SearchDatastore_TaskBody{
+		Res: &types.SearchDatastore_TaskResponse{Returnval: task.Run(ctx)},
+	}
+}
+
+// diskCapacityKiB reads a disk's size from its descriptor; 0 if it has none.
+func diskCapacityKiB(ctx *simulator.Context, file string) int64 {
+	dc := ctx.Map.Any("Datacenter").Reference()
+	descriptor, _, fault := ctx.Map.FileManager().DiskDescriptor(ctx, &dc, file)
+	if fault != nil {
+		return 0
+	}
+	return descriptor.Capacity() >> 10
 }

@@ -2,80 +2,54 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
-	"github.com/google/uuid"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
-// switchType is the kind that a real vCenter gives its switches and that the
-// vSphere provider asks for by name. The simulator calls every switch by the
-// abstract base type instead, so the switch is not made through its folder.
-const switchType = "VmwareDistributedVirtualSwitch"
-
+// addSwitch makes the switch with its uplinks; the port group of the physical
+// ports comes with it.
 func (d *datacentre) addSwitch(ctx context.Context) error {
-	name := d.inventory.Switch.Name
-	about := d.client.ServiceContent.About
-	dvs := &simulator.DistributedVirtualSwitch{}
-	dvs.Self.Type = switchType
-	dvs.Name = name
-	dvs.Entity().Name = name
-	// Derived from the name, so that a restarted lab has the same switch.
-	dvs.Uuid = uuid.NewSHA1(uuid.NameSpaceOID, []byte(name)).String()
-	d.attach(d.folders.NetworkFolder, dvs)
-	dvs.Summary = types.DVSSummary{
-		Name: name,
-		Uuid: dvs.Uuid,
-		ProductInfo: &types.DistributedVirtualSwitchProductSpec{
-			Name: "DVS", Vendor: about.Vendor, Version: about.Version, Build: about.Build,
-			ForwardingClass: "etherswitch",
-		},
-	}
-	dvs.Config = &types.VMwareDVSConfigInfo{
-		DVSConfigInfo: types.DVSConfigInfo{
-			Uuid:             dvs.Uuid,
-			Name:             name,
+	spec := types.DVSCreateSpec{ConfigSpec: &types.VMwareDVSConfigSpec{
+		DVSConfigSpec: types.DVSConfigSpec{
+			Name:             d.inventory.Switch.Name,
 			UplinkPortPolicy: &types.DVSNameArrayUplinkPortPolicy{UplinkPortName: d.inventory.Switch.Uplinks},
 			Policy:           &types.DVSPolicy{},
-			DefaultPortConfig: &types.VMwareDVSPortSetting{
-				Vlan: &types.VmwareDistributedVirtualSwitchVlanIdSpec{},
-			},
 		},
+		MaxMtu: 1500,
 		LinkDiscoveryProtocolConfig: &types.LinkDiscoveryProtocolConfig{
 			Protocol:  string(types.LinkDiscoveryProtocolConfigProtocolTypeCdp),
 			Operation: string(types.LinkDiscoveryProtocolConfigOperationTypeListen),
 		},
-		MaxMtu: 1500,
-	}
-	d.dvs = dvs
-	if err := d.addUplinks(ctx); err != nil {
-		return err
-	}
-	return d.joinHosts(ctx)
-}
-
-// addUplinks makes the port group of the physical ports, as every real switch has it.
-func (d *datacentre) addUplinks(ctx context.Context) error {
-	portgroup, err := d.addPortgroup(ctx, types.DVPortgroupConfigSpec{
-		Name:     d.dvs.Name + "-DVUplinks",
-		Type:     string(types.DistributedVirtualPortgroupPortgroupTypeEarlyBinding),
-		NumPorts: int32(len(d.inventory.Switch.Uplinks)),
-		DefaultPortConfig: &types.VMwareDVSPortSetting{
-			Vlan: &types.VmwareDistributedVirtualSwitchTrunkVlanSpec{
-				VlanId: []types.NumericRange{{Start: 0, End: 4094}},
-			},
-		},
-	})
+	}}
+	task, err := d.folders.NetworkFolder.CreateDVS(ctx, spec)
 	if err != nil {
 		return err
 	}
-	d.registry.Get(portgroup.Reference()).(*simulator.DistributedVirtualPortgroup).Config.Uplink = types.NewBool(true)
+	info, err := task.WaitForResult(ctx)
+	if err != nil {
+		return err
+	}
+	d.dvs = d.registry.Get(info.Result.(types.ManagedObjectReference)).(*simulator.DistributedVirtualSwitch)
+	if err := d.joinHosts(ctx); err != nil {
+		return err
+	}
+	return d.markUplinks()
+}
+
+// markUplinks tells the port group of the physical ports from those of machines.
+func (d *datacentre) markUplinks() error {
+	if len(d.dvs.Portgroup) != 1 {
+		return fmt.Errorf("a new switch has %d port groups instead of one for its uplinks", len(d.dvs.Portgroup))
+	}
 	config := d.dvs.Config.(*types.VMwareDVSConfigInfo)
-	config.UplinkPortgroup = append(config.UplinkPortgroup, portgroup.Reference())
+	config.UplinkPortgroup = slices.Clone(d.dvs.Portgroup)
+	d.registry.Get(d.dvs.Portgroup[0]).(*simulator.DistributedVirtualPortgroup).Config.Uplink = types.NewBool(true)
 	return nil
 }
 
@@ -116,46 +90,26 @@ func (d *datacentre) joinHosts(ctx context.Context) error {
 	return task.Wait(ctx)
 }
 
-// switchManager looks switches up. It replaces the simulator's, which searches
-// by the abstract type and cannot look a switch up by its UUID.
+// switchManager also looks a switch up by its UUID, which is the first thing the
+// provider does with one.
 type switchManager struct {
-	mo.DistributedVirtualSwitchManager
+	simulator.DistributedVirtualSwitchManager
 }
 
 func (d *datacentre) replaceSwitchManager() {
-	ref := *d.client.ServiceContent.DvSwitchManager
-	d.registry.Put(&switchManager{mo.DistributedVirtualSwitchManager{Self: ref}})
-}
-
-func findSwitch(ctx *simulator.Context, id string) *simulator.DistributedVirtualSwitch {
-	for _, entity := range ctx.Map.All(switchType) {
-		if dvs := entity.(*simulator.DistributedVirtualSwitch); dvs.Uuid == id {
-			return dvs
-		}
-	}
-	return nil
+	manager := &switchManager{}
+	manager.Self = *d.client.ServiceContent.DvSwitchManager
+	d.registry.Put(manager)
 }
 
 // QueryDvsByUuid answers nothing, not a fault, for an unknown UUID, as vCenter does.
 func (m *switchManager) QueryDvsByUuid(ctx *simulator.Context, req *types.QueryDvsByUuid) soap.HasFault {
 	body := &methods.QueryDvsByUuidBody{Res: &types.QueryDvsByUuidResponse{}}
-	if dvs := findSwitch(ctx, req.Uuid); dvs != nil {
-		body.Res.Returnval = &dvs.Self
-	}
-	return body
-}
-
-func (m *switchManager) DVSManagerLookupDvPortGroup(ctx *simulator.Context, req *types.DVSManagerLookupDvPortGroup) soap.HasFault {
-	body := &methods.DVSManagerLookupDvPortGroupBody{}
-	if dvs := findSwitch(ctx, req.SwitchUuid); dvs != nil {
-		for _, ref := range dvs.Portgroup {
-			if ref.Value == req.PortgroupKey {
-				body.Res = &types.DVSManagerLookupDvPortGroupResponse{Returnval: &ref}
-				return body
-			}
+	for _, entity := range ctx.Map.All("DistributedVirtualSwitch") {
+		if dvs := entity.(*simulator.DistributedVirtualSwitch); dvs.Uuid == req.Uuid {
+			body.Res.Returnval = &dvs.Self
 		}
 	}
-	body.Fault_ = simulator.Fault("", new(types.NotFound))
 	return body
 }
 
