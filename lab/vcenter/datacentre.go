@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 
 	"github.com/vmware/govmomi/object"
-	_ "github.com/vmware/govmomi/pbm/simulator" // storage policies
 	"github.com/vmware/govmomi/simulator"
 	_ "github.com/vmware/govmomi/vapi/simulator" // tags
 	"github.com/vmware/govmomi/vim25"

@@ -21,8 +21,9 @@ type additions struct {
 	// The registry holds managed objects only; this one carries nothing else.
 	mo.TaskManager
 
-	guests *guests
-	drs    *drs
+	guests   *guests
+	drs      *drs
+	policies *policies
 }
 
 // Lock and Unlock opt out of the simulator's lock per object: requests for
@@ -36,6 +37,7 @@ var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "ad
 var added = map[string][]string{
 	"DistributedVirtualSwitch": {"CreateDVPortgroup_Task"},
 	"Datastore":                {"RefreshDatastore"},
+	"HostDatastoreBrowser":     {"SearchDatastore_Task"},
 	"VirtualMachine":           {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }

@@ -12,19 +12,44 @@ import (
 // inheritSwap is what every virtual machine says that was not told where to swap.
 const inheritSwap = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
 
-// ReconfigVMTask also honours the swap placement, which the simulator ignores.
-func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) (res soap.HasFault) {
+// ReconfigVMTask also honours what the simulator ignores: swap placement, storage
+// policies, and the size of a disk that exists already and is now attached.
+func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	vm := machine(ctx, req.This)
 	if vm == nil {
 		return &methods.ReconfigVM_TaskBody{Fault_: gone(req.This)}
 	}
-	ctx.WithLock(vm, func() {
+	task := simulator.CreateTask(vm, "reconfigVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		sizeAttachedDisks(ctx, &req.Spec)
+		reconfigure := vm.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody).Res.Returnval
+		if fault := waitFor(ctx, reconfigure); fault != nil {
+			return nil, fault
+		}
 		if req.Spec.SwapPlacement != "" {
 			vm.Config.SwapPlacement = req.Spec.SwapPlacement
 		}
-		res = vm.ReconfigVMTask(ctx, req)
+		a.policies.record(vm.Self, &req.Spec)
+		return nil, nil
 	})
-	return res
+	return &methods.ReconfigVM_TaskBody{
+		Res: &types.ReconfigVM_TaskResponse{Returnval: task.Run(ctx)},
+	}
+}
+
+// sizeAttachedDisks fills in the size of disks that are added with their file; the
+// request need not tell it, and the simulator would take it for zero.
+func sizeAttachedDisks(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) {
+	for _, change := range spec.DeviceChange {
+		device := change.GetVirtualDeviceConfigSpec()
+		disk, ok := device.Device.(*types.VirtualDisk)
+		if !ok || device.Operation != types.VirtualDeviceConfigSpecOperationAdd || device.FileOperation != "" {
+			continue
+		}
+		if backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
+			disk.CapacityInKB = diskCapacityKiB(ctx, backing.GetVirtualDeviceFileBackingInfo().FileName)
+			disk.CapacityInBytes = disk.CapacityInKB << 10
+		}
+	}
 }
 
 // PowerOnVMTask has DRS choose the host first, as a real cluster does.
@@ -116,8 +141,8 @@ func gone(ref types.ManagedObjectReference) *soap.Fault {
 
 // watcher is told by the registry of every object that comes, changes or goes.
 type watcher struct {
-	guests *guests
-	drs    *drs
+	guests   *guests
+	policies *policies
 }
 
 func (w *watcher) Reference() types.ManagedObjectReference {
@@ -144,5 +169,6 @@ func (w *watcher) UpdateObject(ctx *simulator.Context, item mo.Reference, change
 func (w *watcher) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
 	if ref.Type == "VirtualMachine" {
 		w.guests.removed(ref)
+		w.policies.forget(ref.Value)
 	}
 }

@@ -120,8 +120,9 @@ func (d *datacentre) equip(driver, user, password string) *guests {
 		entity.(*simulator.VirtualMachine).Config.SwapPlacement = inheritSwap
 	}
 	d.replaceSwitchManager()
-	d.registry.AddHandler(&watcher{guests: vms, drs: scheduler})
-	d.installDispatch(&additions{guests: vms, drs: scheduler})
+	policies := installPolicies()
+	d.registry.AddHandler(&watcher{guests: vms, policies: policies})
+	d.installDispatch(&additions{guests: vms, drs: scheduler, policies: policies})
 	d.checkLogin(user, password)
 	return vms
 }
