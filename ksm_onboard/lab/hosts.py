@@ -26,8 +26,10 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from ksm_onboard.atomic import write_atomically
 from ksm_onboard.errors import InterruptedRunError, OnboardError
 from ksm_onboard.lab.addresses import loopback_address
+from ksm_onboard.lab.background import launch, tail
 from ksm_onboard.lab.cgroups import Cgroup, find_hierarchies
 from ksm_onboard.lab.customisation import Customisation, User
 from ksm_onboard.lab.layout import LabPlaces, check_host_name
@@ -39,7 +41,7 @@ BOOT_TIMEOUT = 120.0
 SHUTDOWN_TIMEOUT = 10.0
 """Seconds a host gets to stop its services before it is switched off."""
 
-_RUN_HOST = Path(__file__).with_name("run_host.sh")
+_NSPAWN_LEFT_OVERS = Path("/run/systemd/nspawn/propagate")
 _SAFE = "abcdefghijklmnopqrstuvwxyz0123456789-._"
 
 
@@ -93,7 +95,7 @@ class HostSettings:
     root_size_mib: int = 6144
 
     def write(self, file: Path) -> None:
-        _write_json(file, asdict(self))
+        write_atomically(file, json.dumps({**asdict(self), "base_image": str(self.base_image)}, indent=2) + "\n")
 
     @classmethod
     def read(cls, file: Path) -> HostSettings:
@@ -208,15 +210,7 @@ def _read_record(file: Path) -> HostRecord:
 
 
 def _write_record(places: LabPlaces, record: HostRecord) -> None:
-    _write_json(_record_file(places, record.name), asdict(record))
-
-
-def _write_json(file: Path, data: dict[str, Any]) -> None:
-    """Replace the file in one go: a reader sees the old or the new content, never a part."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.new")
-    new.write_text(json.dumps(data, indent=2, default=str) + "\n")
-    new.replace(file)
+    write_atomically(_record_file(places, record.name), json.dumps(asdict(record), indent=2) + "\n")
 
 
 def _new_record(spec: HostSpec, settings: HostSettings) -> HostRecord:
@@ -354,18 +348,11 @@ def _cgroup(places: LabPlaces, name: str) -> Cgroup:
 def _boot(places: LabPlaces, record: HostRecord, binds: list[str], cancelled: threading.Event) -> None:
     folder = _folder(places, record.name)
     group = _cgroup(places, record.name)
-    group.create()
     log = folder / "console.log"
     deadline = time.monotonic() + BOOT_TIMEOUT
-    with _ready_socket(folder / "ready") as (ready, address), log.open("ab") as out:
-        process = subprocess.Popen(
-            [str(_RUN_HOST), *map(str, group.folders), "--", *_nspawn(places, record, folder / "root", binds)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={"PATH": os.environ.get("PATH", os.defpath), "NOTIFY_SOCKET": str(address)},
-        )
+    with _ready_socket(folder / "ready") as (ready, address):
+        nspawn = _nspawn(places, record, folder / "root", binds)
+        process = launch(nspawn, group, log, {"NOTIFY_SOCKET": str(address)})
         while not _says_ready(ready):
             _still_booting(record, process, log, deadline, cancelled)
     while (seen := _answering_host_key(record)) != record.host_key:
@@ -375,14 +362,18 @@ def _boot(places: LabPlaces, record: HostRecord, binds: list[str], cancelled: th
         time.sleep(0.1)
 
 
+def _machine_name(places: LabPlaces, name: str) -> str:
+    """Unique on this machine, and short enough for systemd-nspawn whatever the host is called."""
+    return f"ksm-{hashlib.sha256(f'{places.name}/{name}'.encode()).hexdigest()[:12]}"
+
+
 def _nspawn(places: LabPlaces, record: HostRecord, root: Path, binds: list[str]) -> list[str]:
-    digest = hashlib.sha256(f"{places.name}/{record.name}".encode()).hexdigest()[:12]
     return [
         *("systemd-nspawn", "--quiet", "--boot", "--notify-ready=yes", "--console=passive"),
         # There may be no systemd on this machine that could register it; its cgroup is ours.
         *("--register=no", "--keep-unit"),
         f"--directory={root}",
-        f"--machine=ksm-{digest}",
+        f"--machine={_machine_name(places, record.name)}",
         f"--hostname={record.name}",
         f"--uuid={record.uuid}",
         *("--resolv-conf=off", "--timezone=off", "--link-journal=no"),
@@ -415,14 +406,9 @@ def _still_booting(
     if cancelled.is_set():
         raise InterruptedRunError(f"the start of {record.name} was interrupted")
     if process.poll() is not None:
-        raise HostError(f"{record.name} ended while booting (exit code {process.returncode}):\n{_tail(log)}")
+        raise HostError(f"{record.name} ended while booting (exit code {process.returncode}):\n{tail(log)}")
     if time.monotonic() > deadline:
-        raise HostError(f"{record.name} does not let users in after {BOOT_TIMEOUT:.0f} s:\n{_tail(log)}")
-
-
-def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-15:]
-    return "\n".join(f"  {line}" for line in lines) or "  (it said nothing)"
+        raise HostError(f"{record.name} does not let users in after {BOOT_TIMEOUT:.0f} s:\n{tail(log)}")
 
 
 def _answering_host_key(record: HostRecord) -> str:
@@ -466,8 +452,9 @@ def _remove_host(places: LabPlaces, name: str) -> None:
     group.kill()
     group.remove()
     unmount_below(_folder(places, name))
-    if _folder(places, name).exists():
-        shutil.rmtree(_folder(places, name))
+    for folder in (_folder(places, name), _NSPAWN_LEFT_OVERS / _machine_name(places, name)):
+        if folder.exists():
+            shutil.rmtree(folder)
     _record_file(places, name).unlink(missing_ok=True)
 
 
