@@ -10,7 +10,7 @@ from ksm_onboard.declaration.load import CatalogueEntry
 from ksm_onboard.declaration.models import DataDisk, MemberDeclaration, PlatformDeclaration, SectionKey, Server
 from ksm_onboard.planning.addressing import gateway_of, workstation_addresses
 from ksm_onboard.planning.applications import with_requirements
-from ksm_onboard.planning.placement import datastore_for, place
+from ksm_onboard.planning.placement import datastore_for, first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
     DatabasePlan,
@@ -149,7 +149,7 @@ def _servers(
         used_gib[datastore] += size_gib
         return datastore
 
-    for server in declaration.servers:
+    for position, server in enumerate(declaration.servers):
         zone = declaration.networks.zones[server.zone]
         template = platform.templates[server.template]
         section = sections[server.name]
@@ -164,6 +164,7 @@ def _servers(
             gateway=gateway_of(zone.cidr),
             dns_servers=_dns_servers(declaration),
             section=section,
+            first_host=first_host(server, position, platform),
             pair=server.pair,
             template=server.template,
             cpus=server.cpus,

@@ -52,6 +52,19 @@ def place(servers: Sequence[Server], platform: PlatformDeclaration) -> dict[str,
     return placed
 
 
+def first_host(server: Server, position: int, platform: PlatformDeclaration) -> str | None:
+    """The host to create ``server`` on if a tier binds it to a section, else None.
+
+    ``position`` in the declaration spreads servers over the hosts of the section.
+    """
+    tiers = [server.tier, *(disk.tier for disk in server.disks)]
+    bound = {section for tier in tiers if (section := section_of_tier(tier, platform)) is not None}
+    if not bound:
+        return None
+    hosts = platform.sections[min(bound)].hosts
+    return hosts[position % len(hosts)]
+
+
 def datastore_for(tier: str, size_gib: int, platform: PlatformDeclaration, used_gib: Mapping[str, int]) -> str:
     """The tier's first datastore with room for ``size_gib`` more; its last one if none has room.
 

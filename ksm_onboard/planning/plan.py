@@ -167,7 +167,12 @@ class DataDiskPlan(Planned):
 
 
 class ServerPlan(Planned):
-    """One VM."""
+    """One VM.
+
+    ``first_host`` is the hypervisor host that the VM is created on. Only a VM with storage
+    in one section has one: rules can name a VM only once it exists, and until then DRS might
+    choose a host that does not see its storage. Afterwards DRS may move it.
+    """
 
     name: str
     fqdn: str
@@ -179,6 +184,7 @@ class ServerPlan(Planned):
     gateway: IPv4Address
     dns_servers: tuple[IPv4Address, ...]
     section: SectionKey
+    first_host: str | None
     pair: str | None
     template: str
     cpus: int
