@@ -37,12 +37,15 @@ class DataCentre:
         self.cluster_id = cluster.id
         self.root_pool_id = cluster.resource_pool_id
         self._plan = plan
+        self._hosts: dict[str, pulumi.Output[str]] = {}
         self._datastores: dict[str, pulumi.Output[str]] = {}
         self._templates: dict[str, pulumi.Output[vsphere.GetVirtualMachineResult]] = {}
 
     def host_id(self, name: str) -> pulumi.Output[str]:
         """The id of a hypervisor host."""
-        return vsphere.get_host_output(name=name, datacenter_id=self.id, opts=self._opts).id
+        if name not in self._hosts:
+            self._hosts[name] = vsphere.get_host_output(name=name, datacenter_id=self.id, opts=self._opts).id
+        return self._hosts[name]
 
     def switch_id(self) -> pulumi.Output[str]:
         """The id of the distributed switch that carries all port groups."""

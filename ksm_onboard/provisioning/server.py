@@ -45,6 +45,7 @@ class Server(pulumi.ComponentResource):
             resource_pool_id=resource_pool_id,
             datastore_id=centre.datastore_id(plan.datastore),
             storage_policy_id=platform.policy(plan.tier),
+            host_system_id=centre.host_id(plan.first_host) if plan.first_host else None,
             guest_id=template.guest_id,
             firmware=template.firmware,
             scsi_type=template.scsi_type,
@@ -70,8 +71,8 @@ class Server(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 # A newer template must not rebuild servers that run. Userdata is read at the first boot
-                # only: a later change would reboot the VM and have no effect.
-                ignore_changes=["clone", 'extraConfig["guestinfo.userdata"]'],
+                # only: a later change would reboot the VM and have no effect. DRS moves VMs.
+                ignore_changes=["clone", 'extraConfig["guestinfo.userdata"]', "host_system_id"],
                 # Two VMs of one name cannot stand in one folder.
                 delete_before_replace=True,
             ),

@@ -48,6 +48,8 @@ def test_look_ups_are_made_once_per_stack(member: Member) -> None:
         "sn-mirror02",
         "sn-local-a01",
         "sn-local-b01",
+        "sn-esx-a01",
+        "sn-esx-b02",
     }
 
 
@@ -104,6 +106,14 @@ def test_vms_stand_where_the_plan_puts_them(member: Member, plan: Plan) -> None:
         assert [nic["networkId"] for nic in inputs["networkInterfaces"]] == [f"{server.port_group}.id"]
 
 
+def test_only_vms_with_section_local_storage_are_created_on_a_given_host(member: Member) -> None:
+    hosts = {name: made.inputs.get("hostSystemId") for name, made in member[0].of("VirtualMachine").items()}
+    assert {name: host for name, host in hosts.items() if host} == {
+        "gra-db01": "sn-esx-a01.id",
+        "gra-db02": "sn-esx-b02.id",
+    }
+
+
 def test_vms_are_like_their_template(member: Member) -> None:
     for made in member[0].of("VirtualMachine").values():
         assert made.inputs["clone"]["templateUuid"] == "tpl-debian-12.uuid"
@@ -114,7 +124,7 @@ def test_vms_are_like_their_template(member: Member) -> None:
 
 def test_known_traps_of_the_provider_are_avoided(member: Member) -> None:
     for made in member[0].of("VirtualMachine").values():
-        assert made.ignore_changes == ("clone", 'extraConfig["guestinfo.userdata"]')
+        assert made.ignore_changes == ("clone", 'extraConfig["guestinfo.userdata"]', "hostSystemId")
         assert made.delete_before_replace
         assert (made.inputs["eptRviMode"], made.inputs["hvMode"]) == ("automatic", "hvAuto")
         assert made.inputs["waitForGuestNetTimeout"] == 5
