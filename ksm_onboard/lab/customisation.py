@@ -9,7 +9,7 @@ of them. And cloud-init only logs a key that it does not know, where this names 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import PurePosixPath
@@ -172,17 +172,13 @@ def _address(report: _Report, network: object) -> IPv4Address:
     for name, ethernet in ethernets.items():
         where = f"metadata.network.ethernets.{name}"
         for text in report.entries(f"{where}.addresses", report.mapping(where, ethernet).get("addresses")):
-            return _checked(report, f"{where}.addresses", lambda text=text: IPv4Interface(text).ip)
+            try:
+                return IPv4Interface(text).ip
+            except ValueError as error:
+                report.add(f"{where}.addresses", str(error))
+                return IPv4Address(0)
     report.add("metadata.network.ethernets", "must give an interface an address, for example 10.64.12.11/24")
     return IPv4Address(0)
-
-
-def _checked(report: _Report, where: str, read: Callable[[], IPv4Address]) -> IPv4Address:
-    try:
-        return read()
-    except ValueError as error:
-        report.add(where, str(error))
-        return IPv4Address(0)
 
 
 def _users(report: _Report, user: Mapping[str, Any]) -> tuple[User, ...]:

@@ -51,7 +51,7 @@ class Engine:
     official: bool
 
     def environment(self) -> dict[str, str]:
-        """What a process needs so that plain ``pulumi`` is this engine. ``PATH`` is to be put before the present one."""
+        """What makes plain ``pulumi`` this engine. ``PATH`` is to be put before the present one."""
         shared = {"PATH": str(self.pulumi.parent), "PULUMI_HOME": str(self.home)}
         if self.official:
             return shared

@@ -301,9 +301,7 @@ def _configure_sshd(root: Path, custom: Customisation, record: HostRecord) -> st
 def _add_user(root: Path, user: User) -> None:
     _call(["chroot", str(root), "useradd", "--create-home", "--shell", user.shell, user.name])
     entry = next(
-        line.split(":")
-        for line in (root / "etc/passwd").read_text().splitlines()
-        if line.split(":")[0] == user.name
+        line.split(":") for line in (root / "etc/passwd").read_text().splitlines() if line.split(":")[0] == user.name
     )
     uid, gid, home = int(entry[2]), int(entry[3]), root / entry[5].lstrip("/")
     ssh = home / ".ssh"

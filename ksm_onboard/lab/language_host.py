@@ -205,7 +205,10 @@ class PythonLanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         )
         context.add_callback(lambda: self.programs.end(process))
         for field, chunk in _said(process):
-            yield language_pb2.RunPluginResponse(**{field: chunk})
+            if field == "stdout":
+                yield language_pb2.RunPluginResponse(stdout=chunk)
+            else:
+                yield language_pb2.RunPluginResponse(stderr=chunk)
         yield language_pb2.RunPluginResponse(exitcode=self.programs.wait(process))
 
     def Cancel(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002

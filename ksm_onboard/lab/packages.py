@@ -121,9 +121,7 @@ def _start() -> int:
         log,
     )
     try:
-        background.wait_until(
-            lambda: _answers(port), process, log, what="the package cache", seconds=_STARTS_WITHIN
-        )
+        background.wait_until(lambda: _answers(port), process, log, what="the package cache", seconds=_STARTS_WITHIN)
     except BaseException:
         _stop()
         raise
