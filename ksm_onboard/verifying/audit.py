@@ -5,7 +5,7 @@ Nothing here looks at Pulumi's state or at what Ansible reported.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask
-from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
 from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
@@ -26,7 +26,6 @@ from ksm_onboard.verifying.hosts import ask_hosts
 from ksm_onboard.verifying.vcenter_facts import VCenterFacts, read_vcenter
 
 AUDIT_FILE = "audit.json"
-MISSING_VM = "its VM is missing"
 
 
 def verify(
@@ -34,22 +33,22 @@ def verify(
     connection: Connection,
     *,
     known_hosts: Path,
-    not_started: Mapping[str, str],
+    not_started: Collection[str],
     now: datetime,
     progress: Progress,
 ) -> AuditReport:
     """Look at everything that stands for a member and compare it with its plan.
 
-    ``not_started`` names machines that cannot be asked because they are known not to exist
-    (workstations that the lab has not started), with the reason: they are listed as not
-    checked. Every other machine that does not answer is a difference. ``now`` is the time
-    that the report carries. Raises NotReadyError if vCenter, the ssh key or ``known_hosts``
-    cannot be used.
+    ``not_started`` names machines that are known not to exist (workstations that the lab has
+    not started): they are listed as not checked. Every other machine that does not answer is
+    a difference. ``now`` is the time that the report carries. Raises NotReadyError if vCenter,
+    the ssh key or ``known_hosts`` cannot be used.
     """
     progress.step("Reading vCenter")
     facts = read_vcenter(connection, plan)
     progress.line(f"{len(facts.vms)} VMs, {len(facts.port_groups)} port groups, {len(facts.cluster.rules)} rules")
-    absent = {**not_started, **dict.fromkeys(missing_servers(plan, facts), MISSING_VM)}
+    absent = dict.fromkeys(not_started, Reason.NOT_STARTED)
+    absent |= dict.fromkeys(missing_servers(plan, facts), Reason.VM_MISSING)
     hosts = hosts_to_ask(plan, connection, absent)
     progress.step(f"Asking {len(hosts)} machines")
     answers = ask_hosts(hosts, connection.guests, known_hosts, progress)
@@ -61,7 +60,7 @@ def audit(
     connection: Connection,
     facts: VCenterFacts,
     answers: Iterable[HostFacts | HostSilent],
-    absent: Mapping[str, str],
+    absent: Mapping[str, Reason],
     *,
     now: datetime,
 ) -> AuditReport:

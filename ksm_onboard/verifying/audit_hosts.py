@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 
 from ksm_onboard.connection import Connection
 from ksm_onboard.planning.plan import DatabasePlan, Plan, ServerPlan, WorkstationPlan
-from ksm_onboard.verifying.audit_report import Area, MachineSeen
-from ksm_onboard.verifying.comparison import Comparison
+from ksm_onboard.verifying.audit_report import Area, MachineSeen, Reason
+from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.host_facts import (
     PACKAGE_UNITS,
     ROLE_UNITS,
@@ -69,7 +69,7 @@ def compare_hosts(
     plan: Plan,
     connection: Connection,
     answers: Iterable[HostFacts | HostSilent],
-    absent: Mapping[str, str],
+    absent: Mapping[str, Reason],
     points: Comparison,
 ) -> tuple[MachineSeen, ...]:
     """Compare what every host said; ``absent`` are hosts that were not asked, with the reason."""
@@ -93,7 +93,7 @@ def compare_hosts(
         if isinstance(answer, HostSilent):
             how = f"ssh {connection.guests.reachable_at(machine.address)}"
             points.same(Area.MACHINES, machine.name, "answers", "yes", answer.reason, how=how)
-            _gaps(plan, machine, "it does not answer", points)
+            _gaps(plan, machine, Reason.SILENT, points)
             continue
         answered[machine.name] = answer
         checks.machine(machine, answer)
@@ -103,19 +103,19 @@ def compare_hosts(
     return tuple(seen)
 
 
-def _gaps(plan: Plan, machine: Machine, reason: str, points: Comparison) -> None:
-    points.gap(Area.MACHINES, machine.name, "everything that only the machine itself can tell", reason)
-    if machine.applications:
-        points.gap(Area.APPLICATIONS, machine.name, "applications", reason)
-    if machine.dns_servers:
-        points.gap(Area.NAMES, machine.name, "names and addresses", reason)
-    if any(share.server == machine.name for share in plan.member.shares):
-        points.gap(Area.SHARES, machine.name, "network drives", reason)
-    if any(queue.server == machine.name for queue in plan.member.print_queues):
-        points.gap(Area.PRINTING, machine.name, "print queues", reason)
-    for database in plan.member.databases:
-        if machine.name in (database.primary, *database.standbys):
-            points.gap(Area.DATABASES, machine.name, f"database {database.name}", reason)
+def _gaps(plan: Plan, machine: Machine, reason: Reason, points: Comparison) -> None:
+    member, name = plan.member, machine.name
+    concerned = {
+        Area.MACHINES: True,
+        Area.APPLICATIONS: bool(machine.applications),
+        Area.NAMES: bool(machine.dns_servers),
+        Area.SHARES: any(share.server == name for share in member.shares),
+        Area.PRINTING: any(queue.server == name for queue in member.print_queues),
+        Area.DATABASES: any(name in (database.primary, *database.standbys) for database in member.databases),
+    }
+    for area, concerns in concerned.items():
+        if concerns:
+            points.gap(area, name, EVERYTHING, reason)
 
 
 def _seen(machine: Machine, answer: HostFacts, plan: Plan) -> MachineSeen:
@@ -190,7 +190,7 @@ class _HostChecks:
         for unit in _units(machine, self.plan):
             found = facts.units.get(unit, UnitSeen(state="unknown", impossible=False))
             if found.impossible and self.connection.simulated:
-                self.points.gap(Area.MACHINES, machine.name, unit, "the lab's machines cannot run it (simulation)")
+                self.points.gap(Area.MACHINES, machine.name, f"unit {unit}", Reason.NOT_IN_LAB)
             else:
                 self._same(machine.name, f"unit {unit}", "active", found.state, "systemctl show")
 

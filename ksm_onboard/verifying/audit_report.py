@@ -29,6 +29,16 @@ class Area(StrEnum):
     NAMES = "names"
 
 
+class Reason(StrEnum):
+    """Why something that is declared was not looked at."""
+
+    NOT_STARTED = "not started in the lab"
+    VM_MISSING = "its VM is missing"
+    SILENT = "it does not answer"
+    PAIR_INCOMPLETE = "a server of the pair is missing"
+    NOT_IN_LAB = "the lab's machines cannot run it"
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -49,12 +59,15 @@ class Difference(_Part):
 
 
 class NotChecked(_Part):
-    """Points that could not be compared, and why. An audit without differences says nothing about them."""
+    """Points that could not be compared, and why. An audit without differences says nothing about them.
+
+    ``what`` is an attribute, or ``everything`` that only the object itself could tell about its area.
+    """
 
     area: Area
     object: str
     what: str
-    reason: str
+    reason: Reason
 
 
 class Tally(_Part):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ksm_onboard.planning.plan import Plan, ServerPlan
-from ksm_onboard.verifying.audit_report import Area
-from ksm_onboard.verifying.comparison import Comparison
+from ksm_onboard.verifying.audit_report import Area, Reason
+from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.vcenter_facts import DiskFacts, PermissionFacts, RuleFacts, VCenterFacts, VmFacts
 
 # vCenter adds these to every role (vSphere Security: "System" privileges cannot be removed).
@@ -97,7 +97,7 @@ def _storage(plan: Plan, vms: Mapping[str, VmFacts], points: Comparison) -> None
     points.expects(area, plan.member.servers)
     for server in plan.member.servers:
         if (vm := vms.get(server.name)) is None:
-            points.gap(area, server.name, "disks", "the VM is missing")
+            points.gap(area, server.name, EVERYTHING, Reason.VM_MISSING)
             continue
         by_unit = {disk.unit_number: disk for disk in vm.disks}
         system = by_unit.get(0)
@@ -155,9 +155,8 @@ def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], poi
             points.same(area, rule.name, "avoided_host_group", None, rule.anti_affine_host_group)
 
     for pair in member.pairs:
-        absent = [name for name in pair.servers if name not in vms]
-        if absent:
-            points.gap(area, pair.rule, "redundancy of the pair", f"missing: {', '.join(absent)}")
+        if any(name not in vms for name in pair.servers):
+            points.gap(area, pair.rule, EVERYTHING, Reason.PAIR_INCOMPLETE)
             continue
         apart = {running_in[name] for name in pair.servers}
         points.same(area, pair.rule, "sections_of_pair", True, None not in apart and len(apart) == len(pair.servers))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from ksm_onboard.verifying.audit_report import Area, Difference, NotChecked, Tally
+from ksm_onboard.verifying.audit_report import Area, Difference, NotChecked, Reason, Tally
 
 VCENTER = "vCenter"
+EVERYTHING = "everything"
 
 
 class Comparison:
@@ -90,7 +91,7 @@ class Comparison:
                 )
             )
 
-    def gap(self, area: Area, object_: str, what: str, reason: str) -> None:
+    def gap(self, area: Area, object_: str, what: str, reason: Reason) -> None:
         """Something that is declared could not be looked at."""
         self.not_checked.append(NotChecked(area=area, object=object_, what=what, reason=reason))
 

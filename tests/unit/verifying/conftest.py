@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
 from ksm_onboard.planning.plan import DatabasePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit import audit
-from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
     FollowerSeen,
@@ -59,7 +59,7 @@ class World:
     connection: Connection
     vcenter: VCenterFacts
     hosts: dict[str, HostFacts | HostSilent]
-    absent: dict[str, str]
+    absent: dict[str, Reason]
 
     @cached_property
     def report(self) -> AuditReport:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ksm_onboard.verifying.audit_report import Area, AuditReport, Tally
+from ksm_onboard.verifying.audit_report import Area, AuditReport, Reason, Tally
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
     HostSilent,
@@ -66,7 +66,7 @@ def without_vm(world: World, name: str) -> World:
     return replace(
         world.with_cluster(vm_groups=groups),
         hosts={key: host for key, host in world.hosts.items() if key != name},
-        absent={name: "its VM is missing"},
+        absent={name: Reason.VM_MISSING},
     )
 
 
@@ -552,19 +552,19 @@ def test_a_missing_vm_leaves_gaps_not_follow_up_differences(world: World) -> Non
 
 
 def test_workstations_that_were_not_started_are_listed_as_not_checked(world: World) -> None:
-    missing = {w.name: "not started in the lab" for w in world.plan.member.workstations[6:]}
+    missing = {w.name: Reason.NOT_STARTED for w in world.plan.member.workstations[6:]}
     hosts = {name: host for name, host in world.hosts.items() if name not in missing}
     report = replace(world, hosts=hosts, absent=missing).report
     assert report.differences == ()
     assert {gap.object for gap in report.not_checked if gap.area is Area.APPLICATIONS} == set(missing)
-    assert {gap.reason for gap in report.not_checked} == {"not started in the lab"}
+    assert {gap.reason for gap in report.not_checked} == {Reason.NOT_STARTED}
     assert report.points < world.report.points
 
 
 def test_a_unit_that_cannot_run_in_the_lab_is_a_gap_there_and_a_difference_elsewhere(world: World) -> None:
     spoilt = unit(world, "gra-ws0001", "chrony.service", impossible=True)
     assert spoilt.report.differences == ()
-    assert [(gap.object, gap.what) for gap in spoilt.report.not_checked] == [("gra-ws0001", "chrony.service")]
+    assert [(gap.object, gap.what) for gap in spoilt.report.not_checked] == [("gra-ws0001", "unit chrony.service")]
     real = replace(spoilt, connection=world.connection.model_copy(update={"simulated": False}))
     assert findings(real.report) == [("different", "machines", "gra-ws0001", "unit chrony.service")]
 
