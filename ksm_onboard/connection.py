@@ -7,6 +7,7 @@ certificate they trust. It holds no secret itself, only the paths of the files t
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,8 @@ from ksm_onboard.errors import NotReadyError
 from ksm_onboard.project import Project
 
 CONNECTION_VARIABLE = "KSM_CONNECTION"
-LAB = "lab"
+LAB_VARIABLE = "KSM_LAB"
+_FIRST_LAB = "lab"
 
 
 class _Section(BaseModel):
@@ -128,10 +130,20 @@ class Connection(_Section):
         return project.state / self.name
 
 
-def connection_file(project: Project, environment: dict[str, str] | None = None) -> Path:
+def lab_name(environment: Mapping[str, str] | None = None) -> str:
+    """The lab that commands work on: ``$KSM_LAB``, otherwise ``lab``."""
+    return (os.environ if environment is None else environment).get(LAB_VARIABLE) or _FIRST_LAB
+
+
+def lab_shift(name: str) -> int:
+    """How far the loopback addresses of a lab's hosts are moved, so that a second lab can run beside the first."""
+    return 0 if name == _FIRST_LAB else 128
+
+
+def connection_file(project: Project, environment: Mapping[str, str] | None = None) -> Path:
     """The connection file in force: ``$KSM_CONNECTION``, otherwise the lab's."""
     chosen = (os.environ if environment is None else environment).get(CONNECTION_VARIABLE)
-    return Path(chosen).expanduser().resolve() if chosen else project.state / LAB / "connection.yaml"
+    return Path(chosen).expanduser().resolve() if chosen else project.state / lab_name(environment) / "connection.yaml"
 
 
 def load_connection(path: Path) -> Connection:

@@ -100,6 +100,14 @@ class LocalAdminPlan(Planned):
     ssh_keys: tuple[str, ...]
 
 
+class HypervisorPlan(Planned):
+    """Size of each hypervisor host; they are all alike."""
+
+    cpu_cores: int
+    cpu_mhz: int
+    memory_gib: int
+
+
 class PlatformPlan(Planned):
     """The shared data centre: what the platform stack creates and what members refer to."""
 
@@ -112,6 +120,7 @@ class PlatformPlan(Planned):
     switch: str
     uplinks: tuple[str, ...]
     sections: tuple[SectionPlan, ...]
+    hypervisor: HypervisorPlan
     datastores: tuple[DatastorePlan, ...]
     tiers: tuple[StorageTierPlan, ...]
     templates: tuple[TemplatePlan, ...]

@@ -8,6 +8,7 @@ from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
 from ksm_onboard.planning.plan import (
     BaselinePlan,
     DatastorePlan,
+    HypervisorPlan,
     LocalAdminPlan,
     PlatformPlan,
     RolePlan,
@@ -79,6 +80,11 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         sections=tuple(
             SectionPlan(key=key, name=section.name, host_group=host_group_name(key), hosts=section.hosts)
             for key, section in declaration.sections.items()
+        ),
+        hypervisor=HypervisorPlan(
+            cpu_cores=declaration.hypervisor.cpu_cores,
+            cpu_mhz=declaration.hypervisor.cpu_mhz,
+            memory_gib=declaration.hypervisor.memory_gib,
         ),
         datastores=datastores,
         tiers=tuple(

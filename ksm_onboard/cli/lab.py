@@ -1,0 +1,74 @@
+"""``lab``: the embedded data centre, for trying things out and for the tests. Everything in it is simulated or local."""
+
+from __future__ import annotations
+
+import typer
+
+from ksm_onboard.cli import terminal
+from ksm_onboard.cli.declarations import Json
+from ksm_onboard.connection import lab_name, lab_shift
+from ksm_onboard.lab import instance
+from ksm_onboard.lab.base_image import ensure_base_image
+from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
+from ksm_onboard.lab.prerequisites import install_prerequisites
+from ksm_onboard.onboarding.lab_world import data_centre
+from ksm_onboard.planning.load import load_platform
+from ksm_onboard.project import find_project
+
+app = typer.Typer(help="The lab: a simulated vCenter whose powered-on VMs are real Debian hosts.", no_args_is_help=True)
+
+
+@app.command()
+def setup() -> None:
+    """Prepare this machine: Debian packages, engine, vCenter simulator, base image. Builds each only once."""
+    project, progress = find_project(), terminal.TerminalProgress()
+    installed = install_prerequisites(progress)
+    engine = ensure_engine(project, progress)
+    ensure_vcenter(project, progress)
+    ensure_base_image(progress)
+    progress.line(f"ready: Pulumi {engine.version} ({'official' if engine.official else 'built from its Go modules'})")
+    if installed:
+        progress.line(f"installed Debian packages: {', '.join(installed)}")
+
+
+@app.command()
+def up() -> None:
+    """Start the lab, unless it is up already."""
+    project = find_project()
+    name = lab_name()
+    started = instance.up(
+        project,
+        name,
+        data_centre(load_platform(project)),
+        shift=lab_shift(name),
+        progress=terminal.TerminalProgress(),
+    )
+    terminal.err.print(f"the lab {name} is up: vCenter (simulated) at {started.endpoint}")
+
+
+@app.command()
+def down() -> None:
+    """Stop the lab: vCenter, hosts and everything in them. Keys and logs stay in .state."""
+    name = lab_name()
+    if instance.down(find_project(), name, terminal.TerminalProgress()):
+        terminal.err.print(f"the lab {name} is down; nothing of it is left running")
+    else:
+        terminal.err.print(f"the lab {name} is not up; nothing to do")
+
+
+@app.command()
+def status(json: Json = False) -> None:
+    """Show endpoint, credentials file and hosts."""
+    now = instance.status(lab_name())
+    if json:
+        terminal.print_json(now.model_dump(mode="json"))
+        return
+    terminal.out.print(f"lab {now.name}: [bold]{now.state}[/]" + (f" since {now.since}" if now.since else ""))
+    if now.endpoint:
+        terminal.out.print(f"vCenter (simulated): {now.endpoint}, user {now.user}")
+        terminal.out.print(f"password file: {now.credentials_file}\nconnection file: {now.connection_file}\n")
+    terminal.print_table(
+        f"Hosts ({len(now.hosts)})",
+        ("name", "kind", "state", "declared", "reachable at"),
+        ((h.name, h.kind, h.state, h.address, f"{h.reachable_at}:{h.port}") for h in now.hosts),
+    )

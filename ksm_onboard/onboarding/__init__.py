@@ -1,0 +1,1 @@
+"""Onboarding a member: the stages of the flow, one after the other."""
