@@ -15,6 +15,9 @@ import (
 
 const gibibyte = int64(1) << 30
 
+// release is the vSphere release that the simulator's hosts already claim to run.
+const release = "8.0.2"
+
 // datacentre is a simulated vCenter with one data centre in it.
 type datacentre struct {
 	inventory inventory
@@ -39,6 +42,9 @@ func buildDatacentre(inv inventory) (*datacentre, error) {
 	// Only the root folder: the model's own data centre is not ours.
 	model.Datacenter, model.Cluster, model.Host, model.Machine = 0, 0, 0, 0
 	model.Datastore, model.Portgroup = 0, 0
+	about := &model.ServiceContent.About
+	about.Version, about.ApiVersion, about.LicenseProductVersion = release, release, release
+	about.FullName = fmt.Sprintf("%s %s (simulated, KSM lab)", about.Name, release)
 	if err := model.Create(); err != nil {
 		return nil, err
 	}
@@ -222,6 +228,7 @@ func (d *datacentre) addTemplate(ctx context.Context, t template, pool *object.R
 	task, err := d.folders.VmFolder.CreateVM(ctx, types.VirtualMachineConfigSpec{
 		Name:         t.Name,
 		GuestId:      t.GuestID,
+		Version:      fmt.Sprintf("vmx-%d", hardwareVersion),
 		NumCPUs:      1,
 		MemoryMB:     1024,
 		Files:        &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s]", store.Name)},

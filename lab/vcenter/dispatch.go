@@ -37,6 +37,7 @@ var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "ad
 var added = map[string][]string{
 	"DistributedVirtualSwitch": {"CreateDVPortgroup_Task"},
 	"Datastore":                {"RefreshDatastore"},
+	"EnvironmentBrowser":       {"QueryConfigOption"},
 	"HostDatastoreBrowser":     {"SearchDatastore_Task"},
 	"VirtualMachine":           {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
@@ -65,7 +66,7 @@ func (d *datacentre) installDispatch(a *additions) {
 		internalTypes(reflect.ValueOf(method.Body))
 		sortPaths(method)
 		logCall(ctx, method)
-		if slices.Contains(added[method.This.Type], method.Name) {
+		if slices.Contains(added[method.This.Type], method.Name) && ctx.Map.Get(method.This) != nil {
 			method.This = additionsRef
 		}
 		return nil, nil

@@ -46,7 +46,7 @@ func (d *drs) balance() {
 		vm := entity.(*simulator.VirtualMachine)
 		ctx := newContext(d.registry)
 		running := false
-		ctx.WithLock(vm, func() { running = vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn })
+		ctx.WithLock(vm, func() { running = isRunning(vm) })
 		if running {
 			d.place(vm.Self)
 		}
@@ -60,8 +60,16 @@ type candidate struct {
 	machines int // how many machines are there already
 }
 
-// place moves a machine to the host where it breaks the fewest rules, and leaves
-// it alone if no host is better than its own.
+// subject is the machine that is placed, as it was when the placing began.
+type subject struct {
+	ref        types.ManagedObjectReference
+	host       types.ManagedObjectReference
+	running    bool
+	datastores []types.ManagedObjectReference
+}
+
+// place moves a machine to the host where it breaks the fewest rules. A running
+// machine is only moved for a rule, one that is about to start also for room.
 func (d *drs) place(ref types.ManagedObjectReference) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
@@ -70,39 +78,47 @@ func (d *drs) place(ref types.ManagedObjectReference) {
 	if vm == nil {
 		return
 	}
-	candidates := d.candidates(ctx, vm)
+	var s subject
+	ctx.WithLock(vm, func() {
+		s = subject{vm.Self, *vm.Runtime.Host, isRunning(vm), slices.Clone(vm.Datastore)}
+	})
+	candidates := d.candidates(ctx, s)
 	if len(candidates) == 0 {
 		return
 	}
-	current := slices.IndexFunc(candidates, func(c candidate) bool { return c.host == *vm.Runtime.Host })
-	off := vm.Runtime.PowerState != types.VirtualMachinePowerStatePoweredOn
-	best := slices.MinFunc(candidates, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.breaks, b.breaks), cmp.Compare(a.machines, b.machines))
-	})
-	if current >= 0 && (best.host == candidates[current].host || !off && candidates[current].breaks <= best.breaks) {
+	best := candidates[0]
+	current := slices.IndexFunc(candidates, func(c candidate) bool { return c.host == s.host })
+	if current >= 0 && (s.running && candidates[current].breaks == best.breaks || best.host == s.host) {
 		return
 	}
-	d.move(ctx, vm, best.host)
+	d.move(ctx, vm, s.host, best.host)
 }
 
-func (d *drs) candidates(ctx *simulator.Context, vm *simulator.VirtualMachine) []candidate {
-	rules := d.rulesAbout(ctx, vm.Self)
+// candidates are the hosts that have all the machine's datastores, the best first.
+func (d *drs) candidates(ctx *simulator.Context, s subject) []candidate {
+	rules := d.rulesAbout(ctx, s.ref)
 	var found []candidate
 	for _, entity := range d.registry.All("HostSystem") {
 		host := entity.(*simulator.HostSystem)
 		var machines int
 		var usable bool
 		ctx.WithLock(host, func() {
-			machines = len(host.Vm)
+			machines = len(without(host.Vm, s.ref))
 			usable = host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected &&
-				!host.Runtime.InMaintenanceMode && containsAll(host.Datastore, vm.Datastore)
+				!host.Runtime.InMaintenanceMode && containsAll(host.Datastore, s.datastores)
 		})
 		if usable {
-			found = append(found, candidate{host.Self, rules.broken(d, ctx, host.Self), machines})
+			found = append(found, candidate{host.Self, rules.broken(ctx, host.Self), machines})
 		}
 	}
-	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.host.Value, b.host.Value) })
+	slices.SortFunc(found, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.breaks, b.breaks), cmp.Compare(a.machines, b.machines), cmp.Compare(a.host.Value, b.host.Value))
+	})
 	return found
+}
+
+func isRunning(vm *simulator.VirtualMachine) bool {
+	return vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
 }
 
 // ruleSet is what the cluster asks of one machine.
@@ -152,7 +168,7 @@ func (d *drs) rulesAbout(ctx *simulator.Context, vm types.ManagedObjectReference
 }
 
 // broken counts the rules a machine would break on a host.
-func (rules ruleSet) broken(d *drs, ctx *simulator.Context, host types.ManagedObjectReference) int {
+func (rules ruleSet) broken(ctx *simulator.Context, host types.ManagedObjectReference) int {
 	count := 0
 	for _, hosts := range rules.wanted {
 		if !slices.Contains(hosts, host) {
@@ -170,7 +186,7 @@ func (rules ruleSet) broken(d *drs, ctx *simulator.Context, host types.ManagedOb
 			continue
 		}
 		ctx.WithLock(vm, func() {
-			if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn && *vm.Runtime.Host == host {
+			if isRunning(vm) && *vm.Runtime.Host == host {
 				count++
 			}
 		})
@@ -178,8 +194,8 @@ func (rules ruleSet) broken(d *drs, ctx *simulator.Context, host types.ManagedOb
 	return count
 }
 
-func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, target types.ManagedObjectReference) {
-	from := d.registry.Get(*vm.Runtime.Host).(*simulator.HostSystem)
+func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, source, target types.ManagedObjectReference) {
+	from := d.registry.Get(source).(*simulator.HostSystem)
 	to := d.registry.Get(target).(*simulator.HostSystem)
 	ctx.Map.RemoveReference(ctx, from, &from.Vm, vm.Self)
 	ctx.Map.AddReference(ctx, to, &to.Vm, vm.Self)
@@ -188,8 +204,8 @@ func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, target 
 			{Name: "runtime.host", Val: &target},
 			{Name: "summary.runtime.host", Val: &target},
 		})
+		log.Printf("DRS: %s moves from %s to %s", vm.Name, from.Name, to.Name)
 	})
-	log.Printf("DRS: %s moves from %s to %s", vm.Name, from.Name, to.Name)
 }
 
 func containsAll(all, some []types.ManagedObjectReference) bool {

@@ -7,18 +7,29 @@ import (
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
+	"github.com/vmware/govmomi/vmdk"
 )
 
 // inheritSwap is what every virtual machine says that was not told where to swap.
 const inheritSwap = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
 
+// hardwareVersion is that of every template and so of every clone; vSphere 8.0
+// brought it.
+const hardwareVersion = 20
+
+// QueryConfigOption also tells the hardware version; without it the provider takes
+// every update of a machine for an upgrade and fails on a running one.
+func (a *additions) QueryConfigOption(ctx *simulator.Context, req *types.QueryConfigOption) soap.HasFault {
+	browser := ctx.Map.Get(req.This).(*simulator.EnvironmentBrowser)
+	body := browser.QueryConfigOption(req).(*methods.QueryConfigOptionBody)
+	body.Res.Returnval.HardwareOptions.HwVersion = hardwareVersion
+	return body
+}
+
 // ReconfigVMTask also honours what the simulator ignores: swap placement, storage
 // policies, and the size of a disk that exists already and is now attached.
 func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	vm := machine(ctx, req.This)
-	if vm == nil {
-		return &methods.ReconfigVM_TaskBody{Fault_: gone(req.This)}
-	}
 	task := simulator.CreateTask(vm, "reconfigVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		sizeAttachedDisks(ctx, &req.Spec)
 		reconfigure := vm.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody).Res.Returnval
@@ -29,7 +40,7 @@ func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM
 			vm.Config.SwapPlacement = req.Spec.SwapPlacement
 		}
 		a.policies.record(vm.Self, &req.Spec)
-		return nil, nil
+		return nil, growDiskFiles(ctx, &req.Spec)
 	})
 	return &methods.ReconfigVM_TaskBody{
 		Res: &types.ReconfigVM_TaskResponse{Returnval: task.Run(ctx)},
@@ -52,12 +63,35 @@ func sizeAttachedDisks(ctx *simulator.Context, spec *types.VirtualMachineConfigS
 	}
 }
 
+// growDiskFiles writes the new size of grown disks to their files, so that a disk
+// keeps its size when it is detached and attached again.
+func growDiskFiles(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
+	dc := ctx.Map.Any("Datacenter").Reference()
+	files := ctx.Map.FileManager()
+	for _, change := range spec.DeviceChange {
+		device := change.GetVirtualDeviceConfigSpec()
+		disk, ok := device.Device.(*types.VirtualDisk)
+		if !ok || device.Operation != types.VirtualDeviceConfigSpecOperationEdit {
+			continue
+		}
+		name := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo).GetVirtualDeviceFileBackingInfo().FileName
+		descriptor, file, fault := files.DiskDescriptor(ctx, &dc, name)
+		if fault != nil {
+			return fault
+		}
+		if descriptor.Capacity() < disk.CapacityInBytes {
+			descriptor.Extent[0].Size = disk.CapacityInBytes / vmdk.SectorSize
+			if fault := files.SaveDiskDescriptor(ctx, descriptor, file); fault != nil {
+				return fault
+			}
+		}
+	}
+	return nil
+}
+
 // PowerOnVMTask has DRS choose the host first, as a real cluster does.
 func (a *additions) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) (res soap.HasFault) {
 	vm := machine(ctx, req.This)
-	if vm == nil {
-		return &methods.PowerOnVM_TaskBody{Fault_: gone(req.This)}
-	}
 	a.drs.place(vm.Self)
 	ctx.WithLock(vm, func() { res = vm.PowerOnVMTask(ctx, req) })
 	return res
@@ -66,9 +100,6 @@ func (a *additions) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_T
 // RebootGuest restarts the guest, which the simulator takes for done.
 func (a *additions) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) (res soap.HasFault) {
 	vm := machine(ctx, req.This)
-	if vm == nil {
-		return &methods.RebootGuestBody{Fault_: gone(req.This)}
-	}
 	ctx.WithLock(vm, func() {
 		if res = vm.RebootGuest(ctx, req); res.Fault() == nil {
 			a.guests.restart(ctx, vm)
@@ -82,9 +113,6 @@ func (a *additions) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) 
 // a client forgot to detach would survive here and be lost in the real data centre.
 func (a *additions) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) (res soap.HasFault) {
 	vm := machine(ctx, req.This)
-	if vm == nil {
-		return &methods.Destroy_TaskBody{Fault_: gone(req.This)}
-	}
 	var files []string
 	ctx.WithLock(vm, func() {
 		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
@@ -133,10 +161,6 @@ func disks(vm *simulator.VirtualMachine) []*types.VirtualDisk {
 func machine(ctx *simulator.Context, ref types.ManagedObjectReference) *simulator.VirtualMachine {
 	vm, _ := ctx.Map.Get(ref).(*simulator.VirtualMachine)
 	return vm
-}
-
-func gone(ref types.ManagedObjectReference) *soap.Fault {
-	return simulator.Fault("the object has already been deleted", &types.ManagedObjectNotFound{Obj: ref})
 }
 
 // watcher is told by the registry of every object that comes, changes or goes.
