@@ -1,4 +1,4 @@
-"""``lab``: the embedded data centre, for trying things out and for the tests. Everything in it is simulated or local."""
+"""``lab``: the embedded data centre, for trying things out and for tests. Everything in it is simulated or local."""
 
 from __future__ import annotations
 
