@@ -98,8 +98,14 @@ func (d *datacentre) addDatacenter(ctx context.Context) (err error) {
 	return err
 }
 
+// addCluster switches HA and DRS on in a second step: the simulator only looks at
+// its name when it makes a cluster.
 func (d *datacentre) addCluster(ctx context.Context) (err error) {
-	d.cluster, err = d.folders.HostFolder.CreateCluster(ctx, d.inventory.Cluster, types.ClusterConfigSpecEx{
+	d.cluster, err = d.folders.HostFolder.CreateCluster(ctx, d.inventory.Cluster, types.ClusterConfigSpecEx{})
+	if err != nil {
+		return err
+	}
+	task, err := d.cluster.Reconfigure(ctx, &types.ClusterConfigSpecEx{
 		DasConfig: &types.ClusterDasConfigInfo{
 			Enabled:                 types.NewBool(true),
 			AdmissionControlEnabled: types.NewBool(true),
@@ -108,8 +114,11 @@ func (d *datacentre) addCluster(ctx context.Context) (err error) {
 			Enabled:           types.NewBool(true),
 			DefaultVmBehavior: types.DrsBehaviorFullyAutomated,
 		},
-	})
-	return err
+	}, true)
+	if err != nil {
+		return err
+	}
+	return task.Wait(ctx)
 }
 
 func (d *datacentre) addHosts(ctx context.Context) error {

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -24,6 +26,9 @@ import (
 // whole operating system booting.
 const driversAtOnce = 4
 
+// driverGrace is how long a driver that was asked to end may take.
+const driverGrace = 10 * time.Second
+
 const hostKeyOption = "guestinfo.ssh.host_key"
 
 // guests gives virtual machines a body: a machine that is powered on has a guest
@@ -33,6 +38,9 @@ type guests struct {
 	driver   string
 	registry *simulator.Registry
 	slots    chan struct{}
+	// starting ends when no more guests are wanted, and with it the starts under way.
+	starting context.Context
+	noMore   context.CancelFunc
 
 	mutex  sync.Mutex
 	queues map[types.ManagedObjectReference]*queue
@@ -80,9 +88,12 @@ type guestReply struct {
 }
 
 func newGuests(driver string, registry *simulator.Registry) *guests {
+	starting, noMore := context.WithCancel(context.Background())
 	return &guests{
 		driver:   driver,
 		registry: registry,
+		starting: starting,
+		noMore:   noMore,
 		slots:    make(chan struct{}, driversAtOnce),
 		queues:   map[types.ManagedObjectReference]*queue{},
 	}
@@ -149,7 +160,7 @@ func (g *guests) work(q *queue) {
 func (g *guests) start(ref types.ManagedObjectReference, q *queue) {
 	ctx := newContext(g.registry)
 	vm := machine(ctx, ref)
-	if vm == nil || q.started {
+	if vm == nil || q.started || g.starting.Err() != nil {
 		return
 	}
 	spec, wanted, err := describeGuest(ctx, vm)
@@ -169,7 +180,7 @@ func (g *guests) start(ref types.ManagedObjectReference, q *queue) {
 
 func (g *guests) startAndReport(ctx *simulator.Context, vm *simulator.VirtualMachine, spec guestSpec) error {
 	var reply guestReply
-	if err := g.call("start", spec, &reply); err != nil {
+	if err := g.call(g.starting, "start", spec, &reply); err != nil {
 		return err
 	}
 	if _, err := netip.ParseAddr(reply.Address); err != nil {
@@ -194,7 +205,7 @@ func (g *guests) stop(q *queue) {
 		return
 	}
 	log.Printf("guest %s: stopping", q.who.Name)
-	if err := g.call("stop", q.who, nil); err != nil {
+	if err := g.call(context.Background(), "stop", q.who, nil); err != nil {
 		log.Printf("guest %s: did not stop: %v", q.who.Name, err)
 		return
 	}
@@ -203,6 +214,7 @@ func (g *guests) stop(q *queue) {
 
 // stopAll stops every guest and returns when they are gone.
 func (g *guests) stopAll() {
+	g.noMore()
 	var pending sync.WaitGroup
 	g.mutex.Lock()
 	var refs []types.ManagedObjectReference
@@ -220,14 +232,17 @@ func (g *guests) stopAll() {
 	pending.Wait()
 }
 
-// call runs the driver with the request on its standard input.
-func (g *guests) call(verb string, request, reply any) error {
+// call runs the driver with the request on its standard input. When ctx ends, the
+// driver is asked to end too and killed if it does not.
+func (g *guests) call(ctx context.Context, verb string, request, reply any) error {
 	input, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}
 	var stdout, stderr bytes.Buffer
-	command := exec.CommandContext(context.Background(), g.driver, verb)
+	command := exec.CommandContext(ctx, g.driver, verb)
+	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	command.WaitDelay = driverGrace
 	command.Stdin, command.Stdout, command.Stderr = bytes.NewReader(input), &stdout, &stderr
 	if err := command.Run(); err != nil {
 		if message := strings.TrimSpace(stderr.String()); message != "" {
@@ -422,26 +437,30 @@ func withOption(options []types.BaseOptionValue, key, value string) []types.Base
 	return append(kept, &types.OptionValue{Key: key, Value: value})
 }
 
-// postEvent records a message in vCenter's event list, under the machine.
+// postEvent records an error in vCenter's event list, under the machine.
 func postEvent(ctx *simulator.Context, vm *simulator.VirtualMachine, message string) {
 	manager := ctx.Map.EventManager()
 	ctx.WithLock(manager, func() {
-		manager.PostEvent(ctx, &types.PostEvent{EventToPost: &types.EventEx{
-			Event: types.Event{
-				FullFormattedMessage: message,
-				Vm: &types.VmEventArgument{
-					EntityEventArgument: types.EntityEventArgument{Name: vm.Name},
-					Vm:                  vm.Self,
-				},
-			},
-			EventTypeId: "lab.guest.failed",
-			Severity:    string(types.EventEventSeverityError),
-			Message:     message,
+		manager.PostEvent(ctx, &types.PostEvent{EventToPost: &types.VmMessageErrorEvent{
+			VmEvent: types.VmEvent{Event: types.Event{Vm: &types.VmEventArgument{
+				EntityEventArgument: types.EntityEventArgument{Name: vm.Name},
+				Vm:                  vm.Self,
+			}}},
+			Message: message,
 		}})
 	})
 }
 
-// newContext is the identity under which one background job takes locks.
+// newContext is the identity under which one background job takes locks and posts
+// events.
 func newContext(registry *simulator.Registry) *simulator.Context {
-	return &simulator.Context{Context: context.Background(), Map: registry}
+	return &simulator.Context{
+		Context: context.Background(),
+		Map:     registry,
+		Session: &simulator.Session{
+			UserSession: types.UserSession{UserName: "vcenter"},
+			Registry:    simulator.NewRegistry(),
+			Map:         registry,
+		},
+	}
 }

@@ -77,54 +77,76 @@ func parseOptions(arguments []string) (options, error) {
 
 func run(o options, stdout io.Writer) error {
 	// Before anything is started, so that no signal is lost on the way.
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGINT, syscall.SIGTERM)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 
-	inv, err := readInventory(o.inventory)
+	v, err := start(o)
 	if err != nil {
 		return err
+	}
+	defer v.stop()
+	if err := announceReady(v.server, o, stdout); err != nil {
+		return err
+	}
+	log.Printf("received %s, stopping", <-signals)
+	return nil
+}
+
+// vcenter is everything that runs.
+type vcenter struct {
+	datacentre *datacentre
+	guests     *guests
+	server     *simulator.Server
+}
+
+func start(o options) (*vcenter, error) {
+	inv, err := readInventory(o.inventory)
+	if err != nil {
+		return nil, err
 	}
 	certificate, err := tls.LoadX509KeyPair(o.certificate, o.key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	password, err := readPassword(o.passwordFile)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := portIsFree(o.listen); err != nil {
-		return err
+		return nil, err
 	}
 	dc, err := buildDatacentre(inv)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer dc.remove()
-	vms := dc.equip(o.driver, o.user, password)
-	dc.model.Service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, password)}
-	server := serve(dc.model.Service, certificate)
-	if err := announceReady(server, o, stdout); err != nil {
-		return err
-	}
-	log.Printf("received %s, stopping", <-stop)
-	server.CloseClientConnections()
-	vms.stopAll()
-	return nil
+	guests := dc.equip(o.driver, o.user, password)
+	service := dc.model.Service
+	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, password)}
+	return &vcenter{dc, guests, serve(service, certificate)}, nil
+}
+
+// stop ends first what could start guests, then the guests, and returns when they
+// are gone.
+func (v *vcenter) stop() {
+	_ = v.server.Listener.Close()
+	v.server.CloseClientConnections()
+	v.guests.stopAll()
+	v.datacentre.remove()
 }
 
 // equip adds to the simulator what it lacks and returns the guests to be stopped.
 func (d *datacentre) equip(driver, user, password string) *guests {
-	vms := newGuests(driver, d.registry)
+	machines := newGuests(driver, d.registry)
 	scheduler := &drs{registry: d.registry, cluster: d.cluster.Reference()}
 	for _, entity := range d.registry.All("VirtualMachine") {
 		entity.(*simulator.VirtualMachine).Config.SwapPlacement = inheritSwap
 	}
 	d.replaceSwitchManager()
 	policies := installPolicies()
-	d.registry.AddHandler(&watcher{guests: vms, policies: policies})
-	d.installDispatch(&additions{guests: vms, drs: scheduler, policies: policies})
+	d.registry.AddHandler(&watcher{guests: machines, policies: policies})
+	d.installDispatch(&additions{guests: machines, drs: scheduler, policies: policies})
 	d.checkLogin(user, password)
-	return vms
+	return machines
 }
 
 func readPassword(path string) (string, error) {
