@@ -17,7 +17,7 @@ def loopback_address(declared: IPv4Address, shift: int) -> IPv4Address:
     ``shift`` keeps labs on one machine apart. Raises OnboardError for an address outside of what can be shown.
     """
     first, second, third, fourth = declared.packed
-    if first != 10 or second + shift > 255:  # noqa: PLR2004 - the octets of 10.0.0.0/8
+    if first != 10 or second + shift > 255:
         raise OnboardError(
             f"the lab cannot show a host at {declared}",
             hint="the lab maps 10.0.0.0/9 onto the loopback network; declare addresses in that range",

@@ -54,7 +54,7 @@ def run(
             raise
     if process.returncode:
         lines = "\n".join(f"  {line}" for line in said if line)
-        raise OnboardError(f"{' '.join(arguments[:3])} … failed with exit code {process.returncode}:\n{lines}")
+        raise OnboardError(f"{arguments[0]} failed with exit code {process.returncode}:\n{lines}")
 
 
 def output(arguments: Sequence[str], *, folder: Path | None = None) -> str:

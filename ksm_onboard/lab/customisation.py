@@ -211,7 +211,7 @@ def _mounts(report: _Report, user: Mapping[str, Any]) -> tuple[Mount, ...]:
     for index, entry in enumerate(report.entries("userdata.mounts", user.get("mounts"))):
         where = f"userdata.mounts[{index}]"
         fields = report.entries(where, entry)
-        if len(fields) < 2:  # noqa: PLR2004 - source and mount point, as in fstab(5)
+        if len(fields) < 2:
             report.add(where, "must name a file system and a mount point")
             continue
         source, path = str(fields[0]), PurePosixPath(str(fields[1]))

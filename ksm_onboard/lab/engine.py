@@ -50,6 +50,11 @@ class Engine:
     version: str
     official: bool
 
+    @property
+    def bin(self) -> Path:
+        """The folder of its programs."""
+        return self.pulumi.parent
+
     def environment(self) -> dict[str, str]:
         """What makes plain ``pulumi`` this engine. ``PATH`` is to be put before the present one."""
         shared = {"PATH": str(self.pulumi.parent), "PULUMI_HOME": str(self.home)}
@@ -198,6 +203,8 @@ def _key_of_sources(source: Path) -> str:
     """Changes with the pins, our sources, or Go."""
     if shutil.which("go") is None:
         raise NotReadyError("Go is not installed", hint="install Go 1.26 or newer, so that `go version` works")
+    if not (source / "go.mod").is_file():
+        raise NotReadyError(f"{source} has no go.mod", hint="is this checkout complete? git status")
     files = sorted(file for file in source.rglob("*") if file.is_file() and _is_input(file))
     parts = [part for file in files for part in (str(file.relative_to(source)), file.read_bytes())]
     return key_of(commands.output(["go", "version"], folder=source), *parts)

@@ -22,7 +22,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 

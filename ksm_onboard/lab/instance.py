@@ -45,7 +45,7 @@ from ksm_onboard.lab.hosts import (
     start_host,
     stop_host,
 )
-from ksm_onboard.lab.layout import LabPlaces
+from ksm_onboard.lab.layout import RUN_ROOT, LabPlaces
 from ksm_onboard.lab.mounts import remove_tree
 from ksm_onboard.lab.packages import acquire_apt_proxy, release_apt_proxy
 from ksm_onboard.lab.preflight import check_machine
@@ -157,6 +157,7 @@ def up(
         running = _read(places) if _vcenter_group(places).populated() else None
         if running:
             _refuse_other_owner(places, running, project)
+        if running and _is_usable(running, project, name):
             _tell_about_present_lab(project, name, running, inventory, progress)
             return status(name)
         progress.step("check this machine")
@@ -173,6 +174,14 @@ def up(
             _clear(places, progress)
             raise
         return status(name)
+
+
+def _is_usable(running: _Record, project: Project, name: str) -> bool:
+    """A lab whose checkout or secrets were deleted can only be started anew."""
+    state = project.state / name
+    return running.owner == str(project.root) and all(
+        (state / file).exists() for file in ("vcenter-password", "guest-driver.json", "ssh/ops_ed25519", "tls/ca.pem")
+    )
 
 
 def _tell_about_present_lab(
@@ -204,6 +213,7 @@ def _start(
     ensure_ssh_key(state / "ssh" / "ops_ed25519", f"{GUEST_USER}@{places.name}")
     driver = write_guest_driver(state / "guest-driver", settings)
     write_atomically(state / "inventory.json", json.dumps(inventory, indent=2) + "\n")
+    places.run.mkdir(mode=0o700, exist_ok=True)
     record = _Record(
         owner=str(project.root),
         endpoint=f"127.0.0.1:{_free_port()}",
@@ -312,10 +322,8 @@ def _clear(places: LabPlaces, progress: Progress) -> None:
     everything.kill()
     everything.remove()
     release_apt_proxy(places.name)
-    remove_tree(places.disks.parent)
-    for left in places.run.glob("*"):
-        if left != _lock_file(places):
-            remove_tree(left) if left.is_dir() else left.unlink()
+    for folder in (places.run, places.data):
+        remove_tree(folder)
 
 
 # --- Workstations ------------------------------------------------------------------------------
@@ -333,9 +341,15 @@ def start_workstations(
 
     Raises NotReadyError if the lab is not up, OnboardError naming every workstation that did not start.
     """
-    settings = _settings(project, name)
-    present = {host.name: host for host in list_hosts(name) if host.state is HostState.RUNNING}
-    wanted = [_host_spec(name, spec) for spec in specs]
+    with _lab_lock(LabPlaces(name), progress):
+        return _start_workstations(_settings(project, name), specs, progress, at_once or 2 * (os.cpu_count() or 1))
+
+
+def _start_workstations(
+    settings: HostSettings, specs: Sequence[WorkstationSpec], progress: Progress, at_once: int
+) -> list[HostRecord]:
+    present = {host.name: host for host in list_hosts(settings.lab) if host.state is HostState.RUNNING}
+    wanted = [_host_spec(settings.lab, spec) for spec in specs]
     to_start = [s for s in wanted if s.name not in present or present[s.name].fingerprint != s.fingerprint()]
     if to_start:
         progress.step(f"start {len(to_start)} workstations")
@@ -344,7 +358,7 @@ def start_workstations(
         to_start,
         lambda spec: start_host(spec, settings, cancelled=cancelled),
         lambda spec, record: progress.line(f"{spec.name} answers at {record.reachable_at}:{record.port}"),
-        at_once or 2 * (os.cpu_count() or 1),
+        at_once,
         cancelled,
     )
     started = {record.name: record for record in results}
@@ -417,8 +431,10 @@ def _settings(project: Project, name: str) -> HostSettings:
 
 
 def status(name: str) -> LabStatus:
-    """What is true of the lab now; needs no rights beyond reading."""
+    """What is true of the lab now. Raises NotReadyError for accounts that may not see it."""
     places = LabPlaces(name)
+    if places.run.exists() and not os.access(places.run, os.R_OK):
+        raise NotReadyError("only root may look into the lab", hint="run the command as root")
     record = _read(places)
     hosts = tuple(
         HostStatus(
@@ -462,14 +478,9 @@ def _lab_lock(places: LabPlaces, progress: Progress) -> Iterator[None]:
     """One ``up`` or ``down`` of a lab at a time on this machine."""
     if os.geteuid() != 0:
         raise NotReadyError("the lab runs real Debian machines, which needs root", hint="run the command as root")
-    places.run.parent.mkdir(mode=0o755, exist_ok=True)
-    places.run.mkdir(mode=0o700, exist_ok=True)
-    with locked(_lock_file(places), progress, f"the lab {places.name}"):
+    RUN_ROOT.mkdir(mode=0o755, exist_ok=True)
+    with locked(RUN_ROOT / ".locks" / places.name, progress, f"the lab {places.name}"):
         yield
-
-
-def _lock_file(places: LabPlaces) -> Path:
-    return places.run / ".lock"
 
 
 def _record_file(places: LabPlaces) -> Path:

@@ -40,8 +40,12 @@ class LabPlaces:
         return self.run / "hosts"
 
     @property
+    def data(self) -> Path:
+        return DATA_ROOT / self.name
+
+    @property
     def disks(self) -> Path:
-        return DATA_ROOT / self.name / "disks"
+        return self.data / "disks"
 
     @property
     def cgroup(self) -> str:

@@ -13,8 +13,8 @@ import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
+from ksm_onboard.atomic import write_atomically
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab import background, commands
 from ksm_onboard.lab.cache import locked
@@ -29,6 +29,7 @@ _RUN = RUN_ROOT / ".packages"
 """No lab's name starts with a dot."""
 _CACHE = _RUN / "cache"
 _USERS = _RUN / "users"
+_CONFIGURATION_FILE = _RUN / "configuration" / "acng.conf"
 _PREFERRED_PORT = 3142
 _STARTS_WITHIN = 20.0
 
@@ -101,13 +102,11 @@ def _start() -> int:
     account = _account()
     port = _free_port()
     _prepare_cache(account)
-    configuration = _RUN / "configuration"
-    configuration.mkdir(exist_ok=True)
+    _CONFIGURATION_FILE.parent.mkdir(exist_ok=True)
     proxy = machine_proxy()
     text = _CONFIGURATION.format(cache=_CACHE, port=port, upstream=f"Proxy: {proxy}\n" if proxy else "")
-    (configuration / "acng.conf").write_text(text)
-    os.chown(configuration / "acng.conf", account.pw_uid, account.pw_gid)
-    (configuration / "acng.conf").chmod(0o600)  # the machine's proxy may come with a password
+    write_atomically(_CONFIGURATION_FILE, text, mode=0o600)  # the machine's proxy may come with a password
+    os.chown(_CONFIGURATION_FILE, account.pw_uid, account.pw_gid)
     log = cache_dir() / "apt.log"
     process = background.launch(
         [
@@ -115,7 +114,7 @@ def _start() -> int:
             *("setpriv", f"--reuid={_USER}", f"--regid={account.pw_gid}", "--init-groups"),
             *("--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"),
             *(shutil.which("apt-cacher-ng", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "apt-cacher-ng",),
-            *("-c", str(configuration)),
+            *("-c", str(_CONFIGURATION_FILE.parent)),
         ],
         _group(),
         log,
@@ -132,7 +131,8 @@ def _start() -> int:
 def _stop() -> None:
     background.end(_group(), patience=5)
     unmount_below(_CACHE)
-    (_RUN / "port").unlink(missing_ok=True)
+    for file in (_RUN / "port", _CONFIGURATION_FILE):
+        file.unlink(missing_ok=True)
 
 
 def _account() -> pwd.struct_passwd:

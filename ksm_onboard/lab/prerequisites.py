@@ -71,6 +71,7 @@ def install_prerequisites(progress: Progress) -> list[str]:
     with _no_service_starts():
         if "apt-cacher-ng" in packages and not _CACHER_UNIT.exists():
             # The lab runs it on its own terms; as a service it would listen on every network.
+            _CACHER_UNIT.parent.mkdir(parents=True, exist_ok=True)
             _CACHER_UNIT.symlink_to("/dev/null")
         commands.run([*apt_get, "update"], environment=environment)
         commands.run(
