@@ -1,0 +1,1 @@
+"""Documents for people: the hand-over protocol and the network plan."""

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ksm_onboard.reporting import wording
 from ksm_onboard.verifying.audit_report import Area, AuditReport, Reason, Tally
+from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
     HostSilent,
@@ -627,6 +629,24 @@ def test_any_sum_of_changes_is_found_as_the_sum_of_their_differences(world: Worl
         spoilt = SPOILT[name][0](spoilt)
         expected += SPOILT[name][1]
     assert sorted(findings(spoilt.report)) == sorted(expected)
+
+
+def test_every_compared_attribute_has_words_in_the_protocol(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: set[str] = set()
+
+    def recording(original: Callable[..., Any]) -> Callable[..., Any]:
+        def record(self: Comparison, area: Area, object_: str, attribute: str, *values: object, **more: Any) -> Any:
+            compared.add(attribute)
+            return original(self, area, object_, attribute, *values, **more)
+
+        return record
+
+    for method in ("same", "present", "nothing_else"):
+        monkeypatch.setattr(Comparison, method, recording(getattr(Comparison, method)))
+    assert world.report.differences == ()
+    assert {attribute: wording.attribute(attribute) for attribute in compared}
+    single = {attribute for attribute in compared if " " not in attribute}
+    assert single == set(wording.ATTRIBUTES) - {"everything"}
 
 
 def test_vlan_strangers_need_no_name(world: World) -> None:

@@ -1,0 +1,624 @@
+"""What the hand-over protocol says, as plain data: its JSON is this, its HTML shows exactly this.
+
+Everything comes from the plan, the audit and the last configuration run. Nothing is
+claimed that was not looked at: what nobody compared stands among the open points.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from importlib.metadata import version
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict
+
+from ksm_onboard.planning.plan import DataDiskPlan, MemberPlan, Plan, ServerPlan
+from ksm_onboard.reporting import wording
+from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
+from ksm_onboard.verifying.comparison import EVERYTHING
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class HostResult(_Part):
+    """How the configuration of one machine ended."""
+
+    name: str
+    outcome: Literal["ok", "changed", "failed", "unreachable", "unfinished"]
+    changed: int
+    message: str = ""
+
+
+class ConfigurationSummary(_Part):
+    """The last configuration run: when, how it ended, and how it ended on each machine."""
+
+    started: datetime
+    ended: datetime | None
+    outcome: Literal["finished", "failed", "interrupted"]
+    hosts: tuple[HostResult, ...]
+
+    @property
+    def by_outcome(self) -> list[tuple[str, list[HostResult]]]:
+        """The machines of each outcome, worst first; outcomes that nobody had are left out."""
+        grouped = ((words, [h for h in self.hosts if h.outcome == key]) for key, words in HOST_OUTCOMES.items())
+        return [(words, hosts) for words, hosts in grouped if hosts]
+
+
+class Party(_Part):
+    """One side of the hand-over."""
+
+    side: str
+    organisation: str
+    signs: str
+
+
+class Site(_Part):
+    """A building of the member."""
+
+    name: str
+    address: str
+    workstations: int
+    printers: int
+
+
+class Zone(_Part):
+    """A network zone and how many machines it holds."""
+
+    title: str
+    vlan: int
+    cidr: str
+    gateway: str
+    port_group: str
+    servers: int
+    workstations: int
+
+
+class Server(_Part):
+    """A declared server."""
+
+    name: str
+    role: str
+    address: str
+    zone: str
+    section: str
+    cpus: int
+    memory_gib: int
+    system_disk_gib: int
+    applications: tuple[str, ...]
+
+
+class Pair(_Part):
+    """Servers that stand in for each other; ``differences`` of their rule and their placement as a pair."""
+
+    key: str
+    servers: tuple[str, ...]
+    sections: tuple[str, ...]
+    differences: int
+
+
+class Tier(_Part):
+    """A storage tier and what the member has on it."""
+
+    key: str
+    mirrored: bool
+    datastores: tuple[str, ...]
+    system_disks: int
+    data_disks: int
+    size_gib: int
+
+
+class DataDisk(_Part):
+    """A disk that outlives its server."""
+
+    server: str
+    name: str
+    mount: str
+    size_gib: int
+    tier: str
+    datastore: str
+    file: str
+
+
+class Share(_Part):
+    """A network drive."""
+
+    name: str
+    server: str
+    path: str
+    groups: tuple[str, ...]
+    comment: str
+
+
+class PrintQueue(_Part):
+    """A print queue."""
+
+    name: str
+    server: str
+    site: str
+    model: str
+    target: str
+
+
+class Database(_Part):
+    """A database and where it runs."""
+
+    name: str
+    owner: str
+    primary: str
+    standbys: tuple[str, ...]
+
+
+class Application(_Part):
+    """An application and the versions that machines told; ``found_on`` of ``asked`` machines have it completely."""
+
+    product: str
+    vendor: str
+    packages: tuple[str, ...]
+    versions: tuple[str, ...]
+    planned_on: int
+    asked: int
+    found_on: int
+    uncertain: tuple[str, ...]
+
+
+class InstalledApplication(_Part):
+    """An application of a department, as found on the machines that were asked."""
+
+    product: str
+    versions: tuple[str, ...]
+    found_on: int
+
+
+class Department(_Part):
+    """The workplaces of one department; applications as found on those that were asked."""
+
+    name: str
+    planned: int
+    asked: int
+    sites: tuple[str, ...]
+    not_present: str
+    applications: tuple[InstalledApplication, ...]
+
+
+class Workstation(_Part):
+    """A workplace; ``asked`` if it was looked at."""
+
+    name: str
+    address: str
+    department: str
+    site: str
+    profile: str
+    asked: bool
+
+
+class AreaResult(_Part):
+    """How much was compared in an area."""
+
+    area: str
+    points: int
+    differences: int
+
+
+class DifferenceRow(_Part):
+    """A difference, in words."""
+
+    area: str
+    object: str
+    attribute: str
+    kind: str
+    expected: str
+    found: str
+    how_seen: str
+
+
+class AuditSection(_Part):
+    """The audit; ``gaps`` counts objects of which nothing could be looked at."""
+
+    at: datetime
+    points: int
+    areas: tuple[AreaResult, ...]
+    differences: tuple[DifferenceRow, ...]
+    gaps: int
+
+
+class OpenPoint(_Part):
+    """Something that somebody still has to see to."""
+
+    number: int
+    kind: str
+    text: str
+
+
+class Protocol(_Part):
+    """The whole hand-over protocol."""
+
+    document: str
+    created: datetime
+    plan_fingerprint: str
+    toolkit_version: str
+    simulated: bool
+    data_centre: str
+    member: str
+    member_kind: str
+    domain: str
+    operator: str
+    platform: str
+    parties: tuple[Party, ...]
+    sites: tuple[Site, ...]
+    network: str
+    zones: tuple[Zone, ...]
+    cpu_limit_ghz: int
+    memory_limit_gib: int
+    servers: tuple[Server, ...]
+    pairs: tuple[Pair, ...]
+    tiers: tuple[Tier, ...]
+    data_disks: tuple[DataDisk, ...]
+    shares: tuple[Share, ...]
+    print_queues: tuple[PrintQueue, ...]
+    databases: tuple[Database, ...]
+    applications: tuple[Application, ...]
+    departments: tuple[Department, ...]
+    workstations: tuple[Workstation, ...]
+    audit: AuditSection
+    configuration: ConfigurationSummary | None
+    open_points: tuple[OpenPoint, ...]
+
+
+def protocol(
+    plan: Plan, audit: AuditReport, configuration: ConfigurationSummary | None, *, data_centre: str, created: datetime
+) -> Protocol:
+    """Everything that the protocol of a member says. ``data_centre`` is the vCenter's address, ``created`` now.
+
+    Raises ValueError if the audit is another member's.
+    """
+    if audit.member != plan.member.key:
+        raise ValueError(f"the audit is of {audit.member}, the plan of {plan.member.key}")
+    member, platform = plan.member, plan.platform
+    zone = ZoneInfo(platform.baseline.timezone)
+    created = created.astimezone(zone)
+    seen = {machine.name: machine for machine in audit.machines}
+    return Protocol(
+        document=f"UEP-{member.key.upper()}-{created:%Y%m%d-%H%M}",
+        created=created,
+        plan_fingerprint=hashlib.sha256(plan.model_dump_json().encode()).hexdigest()[:16],
+        toolkit_version=version("ksm-onboard"),
+        simulated=audit.simulated,
+        data_centre=data_centre,
+        member=member.name,
+        member_kind=wording.MEMBER_KINDS[member.kind],
+        domain=member.dns_domain,
+        operator=platform.operator,
+        platform=platform.name,
+        parties=(
+            Party(side="Übergebende Stelle", organisation=member.name, signs=member.responsible),
+            Party(side="Übernehmende Stelle", organisation=platform.operator, signs=platform.responsible),
+        ),
+        sites=tuple(_sites(member)),
+        network=str(member.block),
+        zones=tuple(_zones(member)),
+        cpu_limit_ghz=member.resource_pool.cpu_limit_mhz // 1000,
+        memory_limit_gib=member.resource_pool.memory_limit_mib // 1024,
+        servers=tuple(_servers(plan)),
+        pairs=tuple(_pairs(plan, audit)),
+        tiers=tuple(_tiers(plan)),
+        data_disks=tuple(_data_disk(server, disk) for server in member.servers for disk in server.disks),
+        shares=tuple(
+            Share(name=s.name, server=s.server, path=s.path, groups=s.groups, comment=s.comment) for s in member.shares
+        ),
+        print_queues=tuple(_queues(member)),
+        databases=tuple(
+            Database(name=d.name, owner=d.owner, primary=d.primary, standbys=d.standbys) for d in member.databases
+        ),
+        applications=tuple(_applications(member, seen)),
+        departments=tuple(_departments(member, seen, audit)),
+        workstations=tuple(_workstations(member, seen)),
+        audit=_audit(audit, zone),
+        configuration=configuration and _in_zone(configuration, zone),
+        open_points=tuple(
+            OpenPoint(number=number, kind=kind, text=text)
+            for number, (kind, text) in enumerate(_open_points(plan, audit, configuration), start=1)
+        ),
+    )
+
+
+# --- what stands --------------------------------------------------------------------------
+
+
+def _sites(member: MemberPlan) -> Iterator[Site]:
+    for site in member.sites:
+        yield Site(
+            name=site.name,
+            address=site.address,
+            workstations=sum(1 for w in member.workstations if w.site == site.key),
+            printers=sum(1 for q in member.print_queues if q.site == site.key),
+        )
+
+
+def _zones(member: MemberPlan) -> Iterator[Zone]:
+    for zone in member.zones:
+        yield Zone(
+            title=zone.title,
+            vlan=zone.vlan,
+            cidr=str(zone.cidr),
+            gateway=str(zone.gateway),
+            port_group=zone.port_group,
+            servers=sum(1 for s in member.servers if s.zone == zone.key),
+            workstations=sum(1 for w in member.workstations if w.zone == zone.key),
+        )
+
+
+def _servers(plan: Plan) -> Iterator[Server]:
+    zones = {zone.key: zone.title for zone in plan.member.zones}
+    products = _products(plan.member)
+    for server in plan.member.servers:
+        yield Server(
+            name=server.name,
+            role=wording.ROLES[server.role],
+            address=str(server.address),
+            zone=zones[server.zone],
+            section=server.section,
+            cpus=server.cpus,
+            memory_gib=server.memory_mib // 1024,
+            system_disk_gib=server.system_disk_gib,
+            applications=tuple(products[key] for key in server.applications),
+        )
+
+
+def _products(member: MemberPlan) -> dict[str, str]:
+    return {application.key: application.product for application in member.applications}
+
+
+def _pairs(plan: Plan, audit: AuditReport) -> Iterator[Pair]:
+    for pair in plan.member.pairs:
+        yield Pair(
+            key=pair.key,
+            servers=pair.servers,
+            sections=tuple(plan.member.server(name).section for name in pair.servers),
+            differences=sum(1 for difference in audit.differences if difference.object == pair.rule),
+        )
+
+
+def _tiers(plan: Plan) -> Iterator[Tier]:
+    servers = plan.member.servers
+    for tier in plan.platform.tiers:
+        systems = [server.system_disk_gib for server in servers if server.tier == tier.key]
+        data = [disk.size_gib for server in servers for disk in server.disks if disk.tier == tier.key]
+        if systems or data:
+            yield Tier(
+                key=tier.key,
+                mirrored=tier.mirrored,
+                datastores=tier.datastores,
+                system_disks=len(systems),
+                data_disks=len(data),
+                size_gib=sum(systems) + sum(data),
+            )
+
+
+def _data_disk(server: ServerPlan, disk: DataDiskPlan) -> DataDisk:
+    return DataDisk(
+        server=server.name,
+        name=disk.name,
+        mount=disk.mount,
+        size_gib=disk.size_gib,
+        tier=disk.tier,
+        datastore=disk.datastore,
+        file=f"[{disk.datastore}] {disk.vmdk}",
+    )
+
+
+def _queues(member: MemberPlan) -> Iterator[PrintQueue]:
+    sites = {site.key: site.name for site in member.sites}
+    for queue in member.print_queues:
+        yield PrintQueue(
+            name=queue.name,
+            server=queue.server,
+            site=sites[queue.site],
+            model=queue.model,
+            target=queue.device_uri,
+        )
+
+
+# --- applications and workplaces ----------------------------------------------------------
+
+
+def _complete(machine: MachineSeen, key: str) -> bool:
+    packages = machine.applications.get(key)
+    return bool(packages) and all((packages or {}).values())
+
+
+def _versions(machines: Iterable[MachineSeen], key: str) -> tuple[str, ...]:
+    """``package version`` as the machines told them; several versions of one package all show."""
+    found = {
+        f"{package} {version}"
+        for machine in machines
+        for package, version in machine.applications.get(key, {}).items()
+        if version
+    }
+    return tuple(sorted(found))
+
+
+def _applications(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterator[Application]:
+    for application in member.applications:
+        planned = [m.name for m in member.servers if application.key in m.applications]
+        planned += [m.name for m in member.workstations if application.key in m.applications]
+        asked = [seen[name] for name in planned if name in seen]
+        yield Application(
+            product=application.product,
+            vendor=application.vendor,
+            packages=application.packages,
+            versions=_versions(asked, application.key),
+            planned_on=len(planned),
+            asked=len(asked),
+            found_on=sum(1 for machine in asked if _complete(machine, application.key)),
+            uncertain=application.uncertain,
+        )
+
+
+def _departments(member: MemberPlan, seen: Mapping[str, MachineSeen], audit: AuditReport) -> Iterator[Department]:
+    products, sites = _products(member), {site.key: site.name for site in member.sites}
+    away = {gap.object for gap in audit.not_checked if gap.what == EVERYTHING}
+    for key, name in member.departments.items():
+        planned = [w for w in member.workstations if w.department == key]
+        if not planned:
+            continue
+        asked = [seen[w.name] for w in planned if w.name in seen]
+        wanted = sorted({application for w in planned for application in w.applications}, key=products.__getitem__)
+        yield Department(
+            name=name,
+            planned=len(planned),
+            asked=len(asked),
+            sites=tuple(dict.fromkeys(sites[w.site] for w in planned)),
+            not_present=wording.name_ranges([w.name for w in planned if w.name in away]),
+            applications=tuple(
+                InstalledApplication(
+                    product=products[application],
+                    versions=_versions(asked, application),
+                    found_on=sum(1 for machine in asked if _complete(machine, application)),
+                )
+                for application in wanted
+            ),
+        )
+
+
+def _workstations(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterator[Workstation]:
+    sites = {site.key: site.name for site in member.sites}
+    for workstation in member.workstations:
+        yield Workstation(
+            name=workstation.name,
+            address=str(workstation.address),
+            department=member.departments[workstation.department],
+            site=sites[workstation.site],
+            profile=workstation.profile,
+            asked=workstation.name in seen,
+        )
+
+
+# --- audit and run ------------------------------------------------------------------------
+
+
+def _audit(audit: AuditReport, zone: ZoneInfo) -> AuditSection:
+    return AuditSection(
+        at=audit.at.astimezone(zone),
+        points=audit.points,
+        areas=tuple(
+            AreaResult(area=wording.AREAS[tally.area], points=tally.points, differences=tally.differences)
+            for tally in audit.tallies
+            if tally.applicable
+        ),
+        differences=tuple(_difference(difference) for difference in audit.differences),
+        gaps=len({gap.object for gap in audit.not_checked if gap.what == EVERYTHING}),
+    )
+
+
+def _difference(difference: Difference) -> DifferenceRow:
+    return DifferenceRow(
+        area=wording.AREAS[difference.area],
+        object=difference.object,
+        attribute=wording.attribute(difference.attribute),
+        kind=wording.KINDS[difference.kind],
+        expected=wording.value(difference.expected),
+        found=wording.value(difference.found),
+        how_seen=difference.how_seen,
+    )
+
+
+def _in_zone(run: ConfigurationSummary, zone: ZoneInfo) -> ConfigurationSummary:
+    ended = run.ended and run.ended.astimezone(zone)
+    return run.model_copy(update={"started": run.started.astimezone(zone), "ended": ended})
+
+
+# --- open points --------------------------------------------------------------------------
+
+
+def _open_points(
+    plan: Plan, audit: AuditReport, configuration: ConfigurationSummary | None
+) -> Iterator[tuple[str, str]]:
+    for row in (_difference(difference) for difference in audit.differences):
+        yield "Abweichung", _told(row)
+    for text in _gap_texts(audit):
+        yield "Nicht geprüft", text
+    yield from _run_points(configuration)
+    for application in plan.member.applications:
+        if application.uncertain:
+            fields = ", ".join(application.uncertain)
+            yield "Unbestätigt", f"{application.product}: im Anwendungskatalog nicht bestätigte Angaben: {fields}"
+    if audit.simulated:
+        yield (
+            "Simulation",
+            "vCenter, Hosts und Datenspeicher sind simuliert; Server und Arbeitsplätze sind Debian-Systeme auf einem "
+            "einzigen Rechner. Vor der Abnahme ist der Lauf im echten Rechenzentrum zu wiederholen.",
+        )
+    yield "Ausstehend", "Anbindung der Standorte und Regeln des Zonenübergangs (Firewall) einrichten und prüfen."
+    if plan.member.print_queues:
+        yield (
+            "Ausstehend",
+            "Je Drucker eine Testseite drucken: Die Warteschlangen bestehen, kein Gerät wurde angesprochen.",
+        )
+    if plan.member.pairs:
+        yield "Ausstehend", "Ausfall eines Brandabschnitts erproben (Schwenktest)."
+    if any(server.disks for server in plan.member.servers):
+        yield "Ausstehend", "Datensicherung einrichten und eine Rücksicherung erproben."
+
+
+def _told(row: DifferenceRow) -> str:
+    if row.kind == wording.KINDS["extra"]:
+        return f"{row.area}, {row.object}: {row.attribute} vorhanden, aber nicht deklariert."
+    if row.kind == wording.KINDS["missing"]:
+        wanted = "" if row.expected in ("ja", "–") else f" ({row.expected})"
+        return f"{row.area}, {row.object}: {row.attribute}{wanted} fehlt."
+    return f"{row.area}, {row.object}: {row.attribute} soll „{row.expected}“ sein, ist „{row.found}“."
+
+
+def _gap_texts(audit: AuditReport) -> Iterator[str]:
+    """Gaps drawn together: what is missing for the same reason on the same objects is one point."""
+    by_object: dict[tuple[str, Reason], list[str]] = defaultdict(list)
+    for gap in audit.not_checked:
+        what = wording.AREAS[gap.area] if gap.what == EVERYTHING else wording.attribute(gap.what)
+        by_object[gap.object, gap.reason].append(what)
+    objects: dict[tuple[Reason, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (name, reason), whats in by_object.items():
+        objects[reason, tuple(dict.fromkeys(whats))].append(name)
+    for (reason, together), names in objects.items():
+        yield f"{_names(names)}: {_list(together)} ({wording.REASONS[reason]})."
+
+
+def _names(names: Sequence[str]) -> str:
+    text = wording.name_ranges(list(names))
+    return text if len(names) == 1 else f"{len(names)} Geräte ({text})"
+
+
+def _list(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} und {words[-1]}"
+
+
+def _run_points(run: ConfigurationSummary | None) -> Iterator[tuple[str, str]]:
+    if run is None:
+        yield "Nicht geprüft", "Für dieses Mitglied ist kein Konfigurationslauf aufgezeichnet."
+        return
+    if run.outcome != "finished":
+        yield "Abweichung", f"Der letzte Konfigurationslauf wurde {RUN_OUTCOMES[run.outcome]}."
+    for host in run.hosts:
+        if host.outcome in ("failed", "unreachable", "unfinished"):
+            because = f": {host.message}" if host.message else "."
+            yield "Abweichung", f"Konfigurationslauf, {host.name}: {HOST_OUTCOMES[host.outcome]}{because}"
+
+
+RUN_OUTCOMES: Mapping[str, str] = {
+    "finished": "vollständig abgeschlossen",
+    "failed": "mit Fehlern beendet",
+    "interrupted": "abgebrochen",
+}
+# Worst first.
+HOST_OUTCOMES: Mapping[str, str] = {
+    "failed": "fehlgeschlagen",
+    "unreachable": "nicht erreichbar",
+    "unfinished": "nicht abgeschlossen",
+    "changed": "geändert",
+    "ok": "unverändert",
+}

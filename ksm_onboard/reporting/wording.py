@@ -1,0 +1,210 @@
+"""The audit's keys in the words of the protocol. German, because a mayor signs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+from ksm_onboard.declaration.models import MemberKind, ServerRole
+from ksm_onboard.verifying.audit_report import Area, Reason
+
+AREAS: Mapping[Area, str] = {
+    Area.MEMBER: "Ordner und Ressourcen",
+    Area.NETWORKS: "Netze",
+    Area.SERVERS: "Server",
+    Area.STORAGE: "Speicher",
+    Area.REDUNDANCY: "Redundanz",
+    Area.PERMISSIONS: "Berechtigungen",
+    Area.MACHINES: "Grundkonfiguration der Geräte",
+    Area.APPLICATIONS: "Anwendungen",
+    Area.SHARES: "Netzlaufwerke",
+    Area.PRINTING: "Druckdienste",
+    Area.DATABASES: "Datenbanken",
+    Area.NAMES: "Namensauflösung",
+}
+
+REASONS: Mapping[Reason, str] = {
+    Reason.NOT_STARTED: "im Labor nicht gestartet",
+    Reason.VM_MISSING: "die virtuelle Maschine fehlt",
+    Reason.SILENT: "das Gerät antwortet nicht",
+    Reason.PAIR_INCOMPLETE: "ein Server des Paares fehlt",
+    Reason.NOT_IN_LAB: "auf den Geräten des Labors nicht ausführbar",
+}
+
+KINDS: Mapping[Literal["missing", "different", "extra"], str] = {
+    "missing": "fehlt",
+    "different": "weicht ab",
+    "extra": "nicht deklariert",
+}
+
+MEMBER_KINDS: Mapping[MemberKind, str] = {
+    "landkreis": "Landkreis",
+    "landeshauptstadt": "Landeshauptstadt",
+    "stadt": "Stadt",
+    "amt": "Amt",
+    "stadtwerke": "Stadtwerke",
+    "wohnungsgesellschaft": "Wohnungsgesellschaft",
+    "zoo": "Zoo",
+    "schule": "Schule",
+}
+
+ROLES: Mapping[ServerRole, str] = {
+    "dns": "Namensdienst (DNS)",
+    "file": "Dateiserver",
+    "print": "Druckserver",
+    "database": "Datenbank (PostgreSQL)",
+    "application": "Anwendungsserver",
+}
+
+ATTRIBUTES: Mapping[str, str] = {
+    "accepting": "nimmt Aufträge an",
+    "administrator": "Konto mit Verwaltungsrechten",
+    "answers": "antwortet auf Anfragen",
+    "anti_affinity_rule": "Trennungsregel",
+    "avoided_host_group": "gemiedene Hostgruppe",
+    "comment": "Beschreibung",
+    "cpu_limit_mhz": "Obergrenze Rechenleistung (MHz)",
+    "cpus": "Prozessoren (vCPU)",
+    "customised_address": "mitgegebene Adresse",
+    "customised_name": "mitgegebener Name",
+    "database": "Datenbank",
+    "database_server": "Datenbankdienst",
+    "datastore": "Datenspeicher",
+    "device_uri": "Druckziel",
+    "disk": "Festplatte",
+    "disk_mode": "Betriebsart der Festplatte",
+    "disk_path": "Ablageort der Festplatte",
+    "dns_answer": "Antwort des Namensservers",
+    "drs_enabled": "Lastverteilung (DRS) eingeschaltet",
+    "everything": "alle Angaben",
+    "folder": "Ordner",
+    "followers": "Anzahl folgender Zweitsysteme",
+    "follows": "arbeitet als Zweitsystem",
+    "forged_transmits": "gefälschte Absender erlaubt",
+    "fqdn": "vollständiger Name",
+    "groups": "berechtigte Gruppen",
+    "guest_id": "Betriebssystemtyp",
+    "guests": "Zugriff ohne Anmeldung",
+    "ha_enabled": "Hochverfügbarkeit (HA) eingeschaltet",
+    "host_group": "Hostgruppe",
+    "host_name": "Gerätename",
+    "hosts": "Hosts der Gruppe",
+    "is_group": "gilt für eine Gruppe",
+    "log_kept": "Protokolle bleiben nach Neustart erhalten",
+    "log_servers": "Ziele der Protokollweiterleitung",
+    "login_banner": "Hinweis vor der Anmeldung",
+    "mac_changes": "Änderung der Hardwareadresse erlaubt",
+    "memory_limit_mib": "Obergrenze Arbeitsspeicher (MiB)",
+    "memory_mib": "Arbeitsspeicher (MiB)",
+    "mounted": "Datenlaufwerk eingehängt",
+    "network_connected": "Netz verbunden",
+    "owner": "Eigentümer",
+    "package": "Programmpaket",
+    "path": "Pfad",
+    "permission": "Berechtigung",
+    "port_group": "Netz (Portgruppe)",
+    "port_groups": "Netze (Portgruppen)",
+    "powered_on": "eingeschaltet",
+    "privileges": "Einzelrechte der Rolle",
+    "promiscuous": "Mitlesen erlaubt",
+    "propagate": "gilt auch für Untergeordnetes",
+    "queue": "Druckwarteschlange",
+    "receiving": "Datenübernahme vom Erstsystem",
+    "reported_address": "Adresse laut Gastsystem wie deklariert",
+    "resource_pool": "Ressourcenpool",
+    "role": "Rolle",
+    "root_ca": "Stammzertifikat vertrauenswürdig",
+    "rule": "Regel",
+    "rule_enabled": "Regel eingeschaltet",
+    "rule_mandatory": "Regel zwingend",
+    "screen_lock_delay": "Verzögerung der Bildschirmsperre (Sekunden)",
+    "screen_lock_enabled": "Bildschirmsperre eingeschaltet",
+    "screen_lock_enforced": "Bildschirmsperre nicht abschaltbar",
+    "screen_lock_seconds": "Bildschirmsperre nach (Sekunden)",
+    "section": "Brandabschnitt",
+    "sections_of_pair": "Paar in getrennten Brandabschnitten",
+    "security_updates": "selbsttätige Sicherheitsaktualisierung",
+    "share": "Netzlaufwerk",
+    "size_gib": "Größe (GiB)",
+    "switch": "Verteilter Switch",
+    "time_servers": "Zeitserver",
+    "time_zone": "Zeitzone",
+    "unattended_upgrades_installed": "Aktualisierungsdienst installiert",
+    "vlan": "VLAN",
+    "vm": "virtuelle Maschine",
+    "vm_group": "VM-Gruppe",
+    "vm_host_rule": "Platzierungsregel",
+    "vms": "Maschinen der Gruppe",
+    "writable": "beschreibbar",
+}
+
+# Attributes that carry a name of their own behind a space.
+_FAMILIES: Mapping[str, str] = {
+    "tag": "Kennzeichen {}",
+    "sshd": "Fernzugang: {}",
+    "sudo": "Verwaltungsrechte von {}",
+    "ssh_keys": "Zugangsschlüssel von {}",
+    "unit": "Dienst {}",
+}
+
+_VALUES: Mapping[str, str] = {"yes": "ja", "no": "nein", "none": "–"}
+
+_MONTHS = (
+    *("Januar", "Februar", "März", "April", "Mai", "Juni", "Juli"),
+    *("August", "September", "Oktober", "November", "Dezember"),
+)
+
+
+def attribute(key: str) -> str:
+    """An attribute of the audit in German. Raises KeyError for one that nobody has worded."""
+    family, _, rest = key.partition(" ")
+    return _FAMILIES[family].format(rest) if rest else ATTRIBUTES[key]
+
+
+def value(text: str) -> str:
+    """An expected or found value; only the words that the audit itself chose are translated."""
+    return _VALUES.get(text, text)
+
+
+def date(moment: datetime) -> str:
+    """2. März 2026."""
+    return f"{moment.day}. {_MONTHS[moment.month - 1]} {moment.year}"
+
+
+def date_and_time(moment: datetime) -> str:
+    """2. März 2026, 20:05 Uhr."""
+    return f"{date(moment)}, {moment:%H:%M} Uhr"
+
+
+def number(amount: int) -> str:
+    """12.345, with the German thousands separator."""
+    return f"{amount:,}".replace(",", ".")
+
+
+def counted(amount: int, one: str, many: str) -> str:
+    """1 Server, 8 Server, 0 Abweichungen."""
+    return f"{number(amount)} {one if amount == 1 else many}"
+
+
+def name_ranges(names: list[str]) -> str:
+    """``gra-ws0001 bis gra-ws0009, gra-ws0011``: neighbours in numbering are drawn together."""
+    parts: list[tuple[str, str]] = []
+    for name in sorted(names):
+        if parts and _next(parts[-1][1]) == name:
+            parts[-1] = (parts[-1][0], name)
+        else:
+            parts.append((name, name))
+    return ", ".join(_range(first, last) for first, last in parts)
+
+
+def _next(name: str) -> str | None:
+    stem = name.rstrip("0123456789")
+    digits = name[len(stem) :]
+    return f"{stem}{int(digits) + 1:0{len(digits)}d}" if digits else None
+
+
+def _range(first: str, last: str) -> str:
+    if first == last:
+        return first
+    return f"{first}, {last}" if _next(first) == last else f"{first} bis {last}"
