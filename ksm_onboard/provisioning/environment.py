@@ -22,13 +22,12 @@ _SYSTEM_TRUST = "/etc/ssl/certs"
 
 
 class Engine(Protocol):
-    """An installed or built engine: the folder of its programs, and its PULUMI_HOME with the plugins."""
+    """An installed or built engine: the folder of its programs, and what it needs in its environment itself."""
 
     @property
     def bin(self) -> Path: ...
 
-    @property
-    def home(self) -> Path: ...
+    def environment(self) -> dict[str, str]: ...
 
 
 def engine_environment(
@@ -41,12 +40,11 @@ def engine_environment(
     """
     given = os.environ if inherited is None else inherited
     variables = {
+        **engine.environment(),
         "PATH": _with_first(engine.bin, given.get("PATH") or os.defpath),
-        "PULUMI_HOME": str(engine.home),
         "PULUMI_SKIP_UPDATE_CHECK": "true",
     }
-    own_backend = not _is_foreign(given.get("PULUMI_BACKEND_URL"), f"file://{project.state}/")
-    if own_backend:
+    if not _is_foreign(given.get("PULUMI_BACKEND_URL"), f"file://{project.state}/"):
         variables["PULUMI_BACKEND_URL"] = f"file://{_backend_folder(project, connection)}"
     chosen = given.get("PULUMI_CONFIG_PASSPHRASE") or _is_foreign(
         given.get("PULUMI_CONFIG_PASSPHRASE_FILE"), str(project.state)

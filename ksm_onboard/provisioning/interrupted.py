@@ -1,0 +1,356 @@
+"""What a killed run leaves behind, and how the next run goes on from there.
+
+The engine notes every operation before it starts it. A killed run therefore leaves a lock
+of a process that is gone, and notes of operations whose outcome nobody recorded. Whether
+they took effect is asked of vCenter itself:
+
+- what was created is taken over into the state, and what was not is created again;
+- a VM is the exception: cloning and starting it are many steps, so a VM that is not finished
+  is removed, its data disks detached first, and built again. That is done only with a VM
+  that provably comes from the interrupted run.
+"""
+
+# VMware's stubs leave every constructor untyped.
+# mypy: untyped-calls-exclude="pyVmomi,pyVim"
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import psutil
+from pyVmomi import vim
+
+from ksm_onboard import vcenter
+from ksm_onboard.connection import Connection
+from ksm_onboard.errors import NotReadyError, OnboardError
+from ksm_onboard.progress import Progress
+
+Ask = Callable[..., str]
+
+# How far vCenter's clock and ours may differ.
+_CLOCK_TOLERANCE = timedelta(minutes=5)
+_TASK_TIMEOUT_SECONDS = 30 * 60
+
+_VM = "vsphere:index/virtualMachine:VirtualMachine"
+_DISK = "vsphere:index/virtualDisk:VirtualDisk"
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A stack that an earlier run may have left unfinished; ``ask`` runs an engine command."""
+
+    stack: str
+    connection: Connection
+    backend_url: str
+    ask: Ask
+
+
+def settle(work: Interrupted, progress: Progress) -> None:
+    """Bring the stack's state in line with what an interrupted run really did.
+
+    Does nothing, and contacts nobody, after a run that ended by itself. Raises NotReadyError
+    while another run holds the stack, OnboardError if something of unknown origin is in the way.
+    """
+    began = _release_dead_locks(work, progress)
+    exported = json.loads(work.ask("stack", "export", "--stack", work.stack))
+    deployment = exported["deployment"]
+    pending = deployment.get("pending_operations") or []
+    unanswered = [resource for resource in deployment.get("resources") or [] if _never_answered(resource)]
+    if not pending and not unanswered:
+        return
+    progress.step(f"Settling what an interrupted run of '{work.stack}' left behind")
+    known = {resource["urn"] for resource in deployment["resources"]}
+    creating = [op["resource"] for op in pending if op["type"] == "creating" and op["resource"]["urn"] not in known]
+    adopted = list(_found_again(work, creating, began, progress))
+    deployment["resources"] += adopted
+    deployment["pending_operations"] = []
+    work.ask("stack", "import", "--stack", work.stack, text=json.dumps(exported))
+    touched = [op["resource"]["urn"] for op in pending if op["resource"]["urn"] in known]
+    _read_again(work, [resource["urn"] for resource in adopted] + touched)
+    _remove_unanswered(work, unanswered, progress)
+
+
+# --- locks ----------------------------------------------------------------------------------
+
+
+def _release_dead_locks(work: Interrupted, progress: Progress) -> datetime | None:
+    """Release locks of processes of this machine that are gone. Returns when the oldest was taken."""
+    taken = []
+    for lock in _locks(work):
+        since = datetime.fromisoformat(lock["timestamp"])
+        if lock["hostname"] != socket.gethostname():
+            raise NotReadyError(
+                f"stack '{work.stack}' is being worked on by {lock['username']} on {lock['hostname']} since {since:%c}",
+                hint=f"wait for it to end; if it is dead, release it: pulumi cancel -s {work.stack}",
+            )
+        if _alive(lock["pid"], since):
+            raise NotReadyError(
+                f"stack '{work.stack}' is being worked on by process {lock['pid']} since {since:%H:%M:%S}",
+                hint="wait for it to end, then run the command again",
+            )
+        taken.append(since)
+    if not taken:
+        return None
+    progress.line(f"releasing the lock of a run that died ({min(taken):%Y-%m-%d %H:%M:%S})")
+    work.ask("cancel", "--yes", "--stack", work.stack)
+    return min(taken)
+
+
+def _locks(work: Interrupted) -> Iterator[dict[str, Any]]:
+    """The locks on the stack, if the backend is a folder (other backends keep theirs to themselves)."""
+    address = urlsplit(work.backend_url)
+    if address.scheme != "file":
+        return
+    folder = Path(unquote(address.path)) / ".pulumi" / "locks" / "organization"
+    for file in sorted(folder.glob(f"*/{work.stack}/*.json")):
+        try:
+            yield json.loads(file.read_text())
+        except (OSError, ValueError):
+            continue  # released, or not written to its end, in this very moment
+
+
+def _alive(pid: int, since: datetime) -> bool:
+    """Whether the process that took a lock at ``since`` still runs: a later process may bear its number."""
+    try:
+        return psutil.Process(pid).create_time() <= since.timestamp() + 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+# --- operations without a recorded outcome ----------------------------------------------------
+
+
+def _found_again(
+    work: Interrupted, creating: list[dict[str, Any]], began: datetime | None, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """The resources among ``creating`` that exist, as records for the state."""
+    if not creating:
+        return
+    with vcenter.session(work.connection) as instance:
+        for resource in creating:
+            if resource["type"] == _VM:
+                _remove_unfinished(instance, resource, began, progress)
+                continue
+            identity = _IDENTITIES.get(resource["type"], _unknown)(instance, resource)
+            if identity is None:
+                continue
+            progress.line(f"taking over what was already created: {_name(resource)}")
+            yield _record(resource, identity)
+
+
+def _record(resource: dict[str, Any], identity: str) -> dict[str, Any]:
+    """A record that the engine's refresh completes by reading the real thing, or drops if there is none."""
+    outputs = {key: value for key, value in resource["inputs"].items() if not key.startswith("__")}
+    if resource["type"] in _BY_PROVIDERS_IMPORT:
+        outputs = {}  # tells the provider to look the id up by its import rules
+    if resource["type"] in _SCHEMA_VERSIONS:
+        outputs["__meta"] = json.dumps({"schema_version": _SCHEMA_VERSIONS[resource["type"]]})
+    return {**resource, "id": identity, "outputs": outputs}
+
+
+def _unknown(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    raise OnboardError(
+        f"an interrupted run may have created {resource['type']} '{_name(resource)}', and nothing tells whether it did",
+        hint="look in vCenter and settle it by hand: pulumi refresh",
+    )
+
+
+def _folder(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    paths = vcenter.folder_paths(instance)
+    return next((key for key, path in paths.items() if path == resource["inputs"]["path"]), None)
+
+
+def _pool(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    wanted = (resource["inputs"]["name"], resource["inputs"]["parentResourcePoolId"])
+    for found in vcenter.collect(instance, vim.ResourcePool, ["name", "parent"]):
+        if (found.get("name"), vcenter.moid(found.get("parent"))) == wanted:
+            return vcenter.moid(found.ref)
+    return None
+
+
+def _port_group(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    for found in vcenter.collect(instance, vim.dvs.DistributedVirtualPortgroup, ["name"]):
+        if found.get("name") == resource["inputs"]["name"]:
+            return vcenter.moid(found.ref)
+    return None
+
+
+def _group(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    return f"{resource['inputs']['computeClusterId']}:{resource['inputs']['name']}"
+
+
+def _rule(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    cluster_id = resource["inputs"]["computeClusterId"]
+    for found in vcenter.collect(instance, vim.ClusterComputeResource, ["configurationEx"]):
+        if vcenter.moid(found.ref) != cluster_id:
+            continue
+        for rule in found.get("configurationEx").rule or ():
+            if rule.name == resource["inputs"]["name"]:
+                return f"{cluster_id}:{rule.key}"
+    return None
+
+
+def _role(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    manager = instance.RetrieveContent().authorizationManager
+    for role in manager.roleList if manager else ():
+        if role.name == resource["inputs"]["name"]:
+            return str(role.roleId)
+    return None
+
+
+def _permissions(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    return str(resource["inputs"]["entityId"])
+
+
+def _disk(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    return str(resource["inputs"]["vmdkPath"])
+
+
+def _tag_category(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    return str(resource["inputs"]["name"])
+
+
+def _tag(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    tag = resource["inputs"]["name"]
+    # Only the id of the category is among the inputs; our program names tags "<category>-<tag>".
+    return json.dumps({"category_name": _name(resource).removesuffix(f"-{tag}"), "tag_name": tag})
+
+
+# How the provider identifies a resource of each type.
+_IDENTITIES: Mapping[str, Callable[[vim.ServiceInstance, dict[str, Any]], str | None]] = {
+    "vsphere:index/folder:Folder": _folder,
+    "vsphere:index/resourcePool:ResourcePool": _pool,
+    "vsphere:index/distributedPortGroup:DistributedPortGroup": _port_group,
+    "vsphere:index/computeClusterHostGroup:ComputeClusterHostGroup": _group,
+    "vsphere:index/computeClusterVmGroup:ComputeClusterVmGroup": _group,
+    "vsphere:index/computeClusterVmHostRule:ComputeClusterVmHostRule": _rule,
+    "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule": _rule,
+    "vsphere:index/entityPermissions:EntityPermissions": _permissions,
+    "vsphere:index/role:Role": _role,
+    "vsphere:index/tagCategory:TagCategory": _tag_category,
+    "vsphere:index/tag:Tag": _tag,
+    _DISK: _disk,
+}
+_BY_PROVIDERS_IMPORT = {"vsphere:index/tagCategory:TagCategory", "vsphere:index/tag:Tag"}
+_SCHEMA_VERSIONS = {"vsphere:index/folder:Folder": "1"}
+
+
+def _read_again(work: Interrupted, urns: list[str]) -> None:
+    if urns:
+        targets = [flag for urn in urns for flag in ("--target", urn)]
+        work.ask("refresh", "--yes", "--skip-preview", *targets, "--stack", work.stack)
+
+
+def _name(resource: Mapping[str, Any]) -> str:
+    return str(resource["urn"]).rsplit("::", 1)[-1]
+
+
+# --- VMs --------------------------------------------------------------------------------------
+
+
+def _never_answered(resource: Mapping[str, Any]) -> bool:
+    """Whether a VM was created but its creation never succeeded: it was started and did not report an address.
+
+    A later change that failed leaves the same mark on a VM that works; that one has been modified since.
+    """
+    return bool(
+        resource["type"] == _VM and resource.get("initErrors") and resource.get("created") == resource.get("modified")
+    )
+
+
+def _remove_unanswered(work: Interrupted, resources: list[Mapping[str, Any]], progress: Progress) -> None:
+    """Remove such VMs through the engine, so that ``up`` builds them again; their data disks stay."""
+    for resource in resources:
+        progress.line(f"removing {_name(resource)}, which never reported an address, to build it again")
+    if resources:
+        targets = [flag for resource in resources for flag in ("--target", resource["urn"])]
+        work.ask("destroy", "--yes", "--skip-preview", "--target-dependents", *targets, "--stack", work.stack)
+
+
+def _remove_unfinished(
+    instance: vim.ServiceInstance, resource: dict[str, Any], began: datetime | None, progress: Progress
+) -> None:
+    """Remove the VM that an interrupted run was creating, if it is there; its data disks are detached first."""
+    inputs = resource["inputs"]
+    vm = _find_vm(instance, inputs["folder"], inputs["name"])
+    if vm is None:
+        return
+    _wait_for_tasks(vm, progress)
+    if not _is_ours(vm, inputs, began):
+        raise OnboardError(
+            f"a VM {inputs['folder']}/{inputs['name']} stands where an interrupted run was about to create one,"
+            " and nothing proves that it comes from that run",
+            hint="look at it in vCenter; rename or remove it, then run the command again",
+        )
+    progress.line(f"removing the unfinished VM {inputs['name']} to build it again; its data disks are kept")
+    if vm.runtime.powerState != vim.VirtualMachine.PowerState.poweredOff:
+        _finish(vm.PowerOffVM_Task())
+    own_folder = str(vm.config.files.vmPathName).rpartition("/")[0] + "/" if vm.config else ""
+    foreign = [
+        device
+        for device in (vm.config.hardware.device if vm.config else ())
+        if isinstance(device, vim.vm.device.VirtualDisk)
+        and not str(getattr(device.backing, "fileName", "")).startswith(own_folder)
+    ]
+    if foreign:
+        remove = vim.vm.device.VirtualDeviceSpec.Operation.remove
+        changes = [vim.vm.device.VirtualDeviceSpec(operation=remove, device=device) for device in foreign]
+        _finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changes)))
+    _finish(vm.Destroy_Task())
+
+
+def _find_vm(instance: vim.ServiceInstance, folder: str, name: str) -> vim.VirtualMachine | None:
+    paths = vcenter.folder_paths(instance)
+    for found in vcenter.collect(instance, vim.VirtualMachine, ["name", "parent"]):
+        parent = found.get("parent")
+        if found.get("name") == name and parent is not None and paths.get(vcenter.moid(parent)) == folder:
+            assert isinstance(found.ref, vim.VirtualMachine)  # noqa: S101 - what was asked for
+            return found.ref
+    return None
+
+
+def _is_ours(vm: vim.VirtualMachine, inputs: Mapping[str, Any], began: datetime | None) -> bool:
+    """Whether a VM comes from the interrupted run that began at ``began``.
+
+    Either it carries the very customisation that the run was to give it, or it is still a bare
+    clone that was made since then and does not run.
+    """
+    if vm.config is None:
+        return False
+    told = vcenter.settings(vm.config.extraConfig).get("guestinfo.metadata")
+    if told is not None:
+        return bool(told == inputs["extraConfig"]["guestinfo.metadata"])
+    made = vm.config.createDate
+    return bool(
+        began
+        and made
+        and made >= began - _CLOCK_TOLERANCE
+        and vm.runtime.powerState == vim.VirtualMachine.PowerState.poweredOff
+    )
+
+
+def _wait_for_tasks(vm: vim.VirtualMachine, progress: Progress) -> None:
+    """vCenter goes on with a clone although the run that asked for it is gone."""
+    for task in vm.recentTask:
+        if task.info.state in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running):
+            progress.line(f"waiting for vCenter to finish {task.info.descriptionId} of {vm.name}")
+            _finish(task)
+
+
+def _finish(task: vim.Task) -> None:
+    deadline = time.monotonic() + _TASK_TIMEOUT_SECONDS
+    while task.info.state in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running):
+        if time.monotonic() > deadline:
+            raise OnboardError(f"vCenter does not finish {task.info.descriptionId}", hint="look at its tasks")
+        time.sleep(0.5)
+    if task.info.state == vim.TaskInfo.State.error:
+        reason = getattr(task.info.error, "localizedMessage", None) or getattr(task.info.error, "msg", "")
+        raise OnboardError(f"vCenter could not finish {task.info.descriptionId}: {reason}")
