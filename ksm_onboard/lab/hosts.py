@@ -284,15 +284,14 @@ def _give_identity(root: Path, spec: HostSpec, record: HostRecord, settings: Hos
 def _configure_sshd(root: Path, custom: Customisation, record: HostRecord) -> str:
     key = root / "etc/ssh/ssh_host_ed25519_key"
     _call(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", custom.hostname, "-f", str(key)])
-    lines = (
-        f"ListenAddress {record.reachable_at}",
-        f"Port {record.port}",
-        "HostKey /etc/ssh/ssh_host_ed25519_key",
+    ours = (f"ListenAddress {record.reachable_at}", f"Port {record.port}", f"HostKey /{key.relative_to(root)}")
+    # Of several values sshd takes the first it reads: roles may overrule the second file, not the first.
+    asked = (
         f"PasswordAuthentication {'yes' if custom.password_login else 'no'}",
         f"PermitRootLogin {'prohibit-password' if custom.root_login else 'no'}",
-        "UseDNS no",
     )
-    _write(root / "etc/ssh/sshd_config.d/00-lab.conf", "".join(f"{line}\n" for line in lines))
+    for name, lines in (("00-lab.conf", ours), ("50-cloud-init.conf", asked)):
+        _write(root / "etc/ssh/sshd_config.d" / name, "".join(f"{line}\n" for line in lines))
     kind, blob, *_ = key.with_suffix(".pub").read_text().split()
     return f"{kind} {blob}"
 
