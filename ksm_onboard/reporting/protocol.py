@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
+from ksm_onboard.configuring import results
+from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.planning.plan import DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
@@ -27,27 +29,64 @@ class _Part(BaseModel):
 
 
 class HostResult(_Part):
-    """How the configuration of one machine ended."""
+    """How the configuration of one machine ended; ``message`` and ``notes`` are the run's own words."""
 
     name: str
-    outcome: Literal["ok", "changed", "failed", "unreachable", "unfinished"]
+    outcome: Literal["failed", "unreachable", "unfinished", "changed", "ok"]
     changed: int
     message: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class ConfigurationSummary(_Part):
-    """The last configuration run: when, how it ended, and how it ended on each machine."""
+    """The last configuration run: when, how it ended, and how it ended on each machine.
+
+    ``trial``: it only looked; ``partial``: it was limited to some machines or tasks;
+    ``problem``: why the run as a whole could not go on.
+    """
 
     started: datetime
     ended: datetime | None
-    outcome: Literal["finished", "failed", "interrupted"]
+    outcome: Literal["running", "finished", "failed", "interrupted"]
     hosts: tuple[HostResult, ...]
+    trial: bool = False
+    partial: bool = False
+    problem: str = ""
 
     @property
     def by_outcome(self) -> list[tuple[str, list[HostResult]]]:
         """The machines of each outcome, worst first; outcomes that nobody had are left out."""
         grouped = ((words, [h for h in self.hosts if h.outcome == key]) for key, words in HOST_OUTCOMES.items())
         return [(words, hosts) for words, hosts in grouped if hosts]
+
+
+def summarise(run: RunResult) -> ConfigurationSummary:
+    """A configuration run as the protocol tells it."""
+    ended = run.status in ("finished", "failed")
+    return ConfigurationSummary(
+        started=run.started,
+        ended=run.ended,
+        outcome=run.status,
+        hosts=tuple(_host_result(name, host, ended=ended) for name, host in sorted(run.hosts.items())),
+        trial=run.check,
+        partial=run.limit is not None or run.tags is not None,
+        problem=run.problem,
+    )
+
+
+def _host_result(name: str, host: results.HostResult, *, ended: bool) -> HostResult:
+    outcome: Literal["failed", "unreachable", "unfinished", "changed", "ok"]
+    if host.unreachable:
+        outcome = "unreachable"
+    elif host.failed or host.problems:
+        outcome = "failed"
+    elif not ended:
+        outcome = "unfinished"
+    else:
+        outcome = "changed" if host.changed else "ok"
+    return HostResult(
+        name=name, outcome=outcome, changed=host.changed, message="; ".join(host.problems), notes=host.notes
+    )
 
 
 class Party(_Part):
@@ -273,8 +312,9 @@ class Protocol(_Part):
 def protocol(
     plan: Plan, audit: AuditReport, configuration: ConfigurationSummary | None, *, data_centre: str, created: datetime
 ) -> Protocol:
-    """Everything that the protocol of a member says. ``data_centre`` is the vCenter's address, ``created`` now.
+    """Everything that the protocol of a member says.
 
+    ``configuration`` is the last run, ``data_centre`` the vCenter's address, ``created`` now.
     Raises ValueError if the audit is another member's.
     """
     if audit.member != plan.member.key:
@@ -602,17 +642,29 @@ def _run_points(run: ConfigurationSummary | None) -> Iterator[tuple[str, str]]:
         yield "Nicht geprüft", "Für dieses Mitglied ist kein Konfigurationslauf aufgezeichnet."
         return
     if run.outcome != "finished":
-        yield "Abweichung", f"Der letzte Konfigurationslauf wurde {RUN_OUTCOMES[run.outcome]}."
+        because = f": {run.problem}" if run.problem else "."
+        yield "Abweichung", f"Der letzte Konfigurationslauf {RUN_OUTCOMES[run.outcome]}{because}"
+    if run.trial:
+        yield "Nicht geprüft", "Der letzte Konfigurationslauf war ein Probelauf; er hat nichts geändert."
+    if run.partial:
+        yield "Nicht geprüft", "Der letzte Konfigurationslauf umfasste nur einen Teil der Geräte oder Aufgaben."
     for host in run.hosts:
         if host.outcome in ("failed", "unreachable", "unfinished"):
-            because = f": {host.message}" if host.message else "."
-            yield "Abweichung", f"Konfigurationslauf, {host.name}: {HOST_OUTCOMES[host.outcome]}{because}"
+            because = host.message or "ohne Meldung"
+            yield "Abweichung", f"Konfigurationslauf, {host.name}: {HOST_OUTCOMES[host.outcome]}: {because}"
+    noted: dict[str, list[str]] = defaultdict(list)
+    for host in run.hosts:
+        for note in host.notes:
+            noted[note].append(host.name)
+    for note, names in noted.items():
+        yield "Hinweis", f"{_names(names)}: Meldung des Konfigurationslaufs: „{note}“"
 
 
 RUN_OUTCOMES: Mapping[str, str] = {
-    "finished": "vollständig abgeschlossen",
-    "failed": "mit Fehlern beendet",
-    "interrupted": "abgebrochen",
+    "finished": "wurde vollständig abgeschlossen",
+    "failed": "endete mit Fehlern",
+    "interrupted": "wurde abgebrochen",
+    "running": "war beim Erstellen noch nicht beendet",
 }
 # Worst first.
 HOST_OUTCOMES: Mapping[str, str] = {

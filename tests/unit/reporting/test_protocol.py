@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from ksm_onboard.configuring.results import HostResult, RunResult
 from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
 from ksm_onboard.planning.plan import ApplicationPlan, Plan
 from ksm_onboard.project import Project
 from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.documents import write_documents
 from ksm_onboard.reporting.network_plan import network_plan_svg
-from ksm_onboard.reporting.protocol import ConfigurationSummary, HostResult, Protocol, protocol
+from ksm_onboard.reporting.protocol import Protocol, protocol, summarise
 from ksm_onboard.verifying.audit_report import Area, AuditReport, Difference, MachineSeen, NotChecked, Reason, Tally
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -131,14 +132,16 @@ def audit_of(plan: Plan, differences: tuple[Difference, ...] = (), *, asked: int
     )
 
 
-RUN = ConfigurationSummary(
+RUN = RunResult(
+    member="grabow",
     started=NOW - timedelta(minutes=30),
     ended=NOW - timedelta(minutes=10),
-    outcome="failed",
-    hosts=(
-        HostResult(name="gra-db01", outcome="ok", changed=0),
-        HostResult(name="gra-db02", outcome="failed", changed=3, message="package <x> not found"),
-    ),
+    status="failed",
+    hosts={
+        "gra-db01": HostResult(ok=20, notes=("chrony is not running",)),
+        "gra-db02": HostResult(changed=3, failed=1, problems=("package <x> not found",)),
+        "gra-dns01": HostResult(unreachable=1, notes=("chrony is not running",)),
+    },
 )
 
 
@@ -158,10 +161,10 @@ Write = Callable[..., tuple[Document, str, Protocol]]
 
 @pytest.fixture
 def write(connection: Connection, tmp_path: Path) -> Write:
-    def written(
-        plan: Plan, audit: AuditReport, run: ConfigurationSummary | None = RUN
-    ) -> tuple[Document, str, Protocol]:
-        paths = write_documents(Project(ROOT), connection, plan, audit, run, folder=tmp_path / "out", now=NOW)
+    def written(plan: Plan, audit: AuditReport, run: RunResult | None = RUN) -> tuple[Document, str, Protocol]:
+        paths = write_documents(
+            Project(ROOT), connection, plan, audit, run and summarise(run), folder=tmp_path / "out", now=NOW
+        )
         html = paths.html.read_text()
         return read(html), html, Protocol.model_validate_json(paths.json.read_text())
 
@@ -231,6 +234,10 @@ def test_every_difference_and_every_gap_is_an_open_point(plan: Plan, write: Writ
     assert ("Nicht geprüft", f"{gaps} (im Labor nicht gestartet).") in texts
     failed = "Konfigurationslauf, gra-db02: fehlgeschlagen: package <x> not found"
     assert ("Abweichung", failed) in texts
+    assert ("Abweichung", "Konfigurationslauf, gra-dns01: nicht erreichbar: ohne Meldung") in texts
+    assert ("Abweichung", "Der letzte Konfigurationslauf endete mit Fehlern.") in texts
+    note = "2 Geräte (gra-db01, gra-dns01): Meldung des Konfigurationslaufs: „chrony is not running“"
+    assert ("Hinweis", note) in texts
     assert [point.number for point in content.open_points] == list(range(1, len(texts) + 1))
 
 
@@ -252,6 +259,21 @@ def test_no_run_is_said_and_not_passed_over(plan: Plan, write: Write) -> None:
     document, _, content = write(plan, audit_of(plan), None)
     assert "kein Konfigurationslauf aufgezeichnet" in document.text
     assert any("kein Konfigurationslauf" in point.text for point in content.open_points)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"status": "interrupted", "problem": "somebody stopped it"}, "wurde abgebrochen: somebody stopped it"),
+        ({"status": "finished", "check": True}, "war ein Probelauf"),
+        ({"status": "finished", "limit": "gra-db01"}, "nur einen Teil"),
+    ],
+)
+def test_a_run_that_proves_little_is_an_open_point(
+    plan: Plan, write: Write, changes: dict[str, Any], words: str
+) -> None:
+    _, _, content = write(plan, audit_of(plan), RUN.model_copy(update=changes))
+    assert any(words in point.text for point in content.open_points)
 
 
 def test_a_simulation_is_labelled_on_top_on_every_page_and_among_the_open_points(plan: Plan, write: Write) -> None:
