@@ -43,7 +43,7 @@ func buildDatacentre(inv inventory) (*datacentre, error) {
 	model.Datacenter, model.Cluster, model.Host, model.Machine = 0, 0, 0, 0
 	model.Datastore, model.Portgroup = 0, 0
 	about := &model.ServiceContent.About
-	about.Version, about.ApiVersion, about.LicenseProductVersion = release, release, release
+	about.Version, about.ApiVersion, about.LicenseProductVersion = release, release+".0", release
 	about.FullName = fmt.Sprintf("%s %s (simulated, KSM lab)", about.Name, release)
 	if err := model.Create(); err != nil {
 		return nil, err

@@ -39,12 +39,13 @@ var added = map[string][]string{
 	"Datastore":                {"RefreshDatastore"},
 	"EnvironmentBrowser":       {"QueryConfigOption"},
 	"HostDatastoreBrowser":     {"SearchDatastore_Task"},
+	"PropertyCollector":        {"Fetch"},
 	"VirtualMachine":           {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }
 
 // openToAll lists what a client may call before it has logged in. The simulator
-// also lets it read properties, which canReadBeforeLogin narrows.
+// also lets it read any property; allowedBeforeLogin narrows that.
 var openToAll = []string{"Login", "CloneSession", "RetrieveServiceContent"}
 
 // unsupportedLogins are ways in that the simulator does not check at all.
@@ -79,8 +80,10 @@ func allowedBeforeLogin(method *simulator.Method) bool {
 		return readsOnlyService(body.SpecSet)
 	case *types.RetrievePropertiesEx:
 		return readsOnlyService(body.SpecSet)
+	case *fetchRequest:
+		return aboutService(body.This)
 	}
-	return slices.Contains(openToAll, method.Name) || method.Name == "Fetch"
+	return slices.Contains(openToAll, method.Name)
 }
 
 // readsOnlyService tells whether a read stays with what a client needs to know in
@@ -88,15 +91,16 @@ func allowedBeforeLogin(method *simulator.Method) bool {
 func readsOnlyService(specs []types.PropertyFilterSpec) bool {
 	for _, spec := range specs {
 		for _, object := range spec.ObjectSet {
-			if object.SelectSet != nil {
-				return false
-			}
-			if object.Obj != vim25.ServiceInstance && object.Obj.Type != "SessionManager" {
+			if object.SelectSet != nil || !aboutService(object.Obj) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+func aboutService(ref types.ManagedObjectReference) bool {
+	return ref == vim25.ServiceInstance || ref.Type == "SessionManager"
 }
 
 // sortPaths makes a property filter report changes in the alphabetical order of a

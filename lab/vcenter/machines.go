@@ -10,8 +10,15 @@ import (
 	"github.com/vmware/govmomi/vmdk"
 )
 
-// inheritSwap is what every virtual machine says that was not told where to swap.
-const inheritSwap = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
+// complete gives a new machine what the simulator leaves empty. A client that knows
+// the API's types cannot even read a machine whose fault tolerance has no state.
+func complete(vm *simulator.VirtualMachine) {
+	vm.Config.SwapPlacement = string(types.VirtualMachineConfigInfoSwapPlacementTypeInherit)
+	for _, runtime := range []*types.VirtualMachineRuntimeInfo{&vm.Runtime, &vm.Summary.Runtime} {
+		runtime.FaultToleranceState = types.VirtualMachineFaultToleranceStateNotConfigured
+		runtime.RecordReplayState = types.VirtualMachineRecordReplayStateInactive
+	}
+}
 
 // hardwareVersion is that of every template and so of every clone; vSphere 8.0
 // brought it.
@@ -175,7 +182,7 @@ func (w *watcher) Reference() types.ManagedObjectReference {
 
 func (w *watcher) PutObject(_ *simulator.Context, item mo.Reference) {
 	if vm, ok := item.(*simulator.VirtualMachine); ok && vm.Config != nil {
-		vm.Config.SwapPlacement = inheritSwap
+		complete(vm)
 	}
 }
 

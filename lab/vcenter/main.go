@@ -139,7 +139,7 @@ func (d *datacentre) equip(driver, user, password string) *guests {
 	machines := newGuests(driver, d.registry)
 	scheduler := &drs{registry: d.registry, cluster: d.cluster.Reference()}
 	for _, entity := range d.registry.All("VirtualMachine") {
-		entity.(*simulator.VirtualMachine).Config.SwapPlacement = inheritSwap
+		complete(entity.(*simulator.VirtualMachine))
 	}
 	d.replaceSwitchManager()
 	policies := installPolicies()
