@@ -162,9 +162,8 @@ Write = Callable[..., tuple[Document, str, Protocol]]
 @pytest.fixture
 def write(connection: Connection, tmp_path: Path) -> Write:
     def written(plan: Plan, audit: AuditReport, run: RunResult | None = RUN) -> tuple[Document, str, Protocol]:
-        paths = write_documents(
-            Project(ROOT), connection, plan, audit, run and summarise(run), folder=tmp_path / "out", now=NOW
-        )
+        done = summarise(run) if run else None
+        paths = write_documents(Project(ROOT), connection, plan, audit, done, folder=tmp_path / "out", now=NOW)
         html = paths.html.read_text()
         return read(html), html, Protocol.model_validate_json(paths.json.read_text())
 
