@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -73,7 +73,7 @@ def render_inventory(
     for workstation in present:
         files[f"host_vars/{workstation.name}.yml"] = _applications(member, workstation.applications)
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
-    rendered[KNOWN_HOSTS] = _known_hosts(connection, (*member.servers, *present), host_keys)
+    rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present), host_keys)
     return dict(sorted(rendered.items()))
 
 
@@ -166,9 +166,10 @@ def _where(connection: Connection, host: ServerPlan | WorkstationPlan) -> Variab
     return {"ansible_host": str(connection.guests.reachable_at(host.address))}
 
 
-def _known_hosts(
-    connection: Connection, hosts: tuple[ServerPlan | WorkstationPlan, ...], host_keys: Mapping[str, str]
+def known_hosts_text(
+    connection: Connection, hosts: Iterable[ServerPlan | WorkstationPlan], host_keys: Mapping[str, str]
 ) -> str:
+    """The known_hosts file of ``hosts``, as far as their keys are known; the others cannot be logged in to."""
     port = connection.guests.port
     lines = []
     for host in hosts:
@@ -312,7 +313,7 @@ def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:
 # --- text ---------------------------------------------------------------------------------
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.CSafeDumper):
     """Writes everything out: anchors and aliases are hard to read in an inventory."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002

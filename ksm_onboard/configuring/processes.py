@@ -48,7 +48,8 @@ def _belongs(process: psutil.Process, run_id: str) -> bool:
 def end_run(run_id: str, patience_s: float = 10) -> bool:
     """Kill every process of the run, also those that are started meanwhile, and remove its sockets.
 
-    Returns whether none is left. They are killed outright: whatever a worker waits for happens on another machine, and cannot be ended from here.
+    Returns whether none is left. They are killed outright: whatever a worker waits for happens on another machine, and
+    cannot be ended from here.
     """
     deadline = time.monotonic() + patience_s
     while living := of_run(run_id):

@@ -300,7 +300,7 @@ def _last_words(folder: Path) -> str:
         lines = (folder / "artifacts" / "ansible" / "stdout").read_text().splitlines()
     except OSError:
         return "it said nothing"
-    errors = [line.strip() for line in lines if "ERROR" in line]
+    errors = [line.strip() for line in lines if line.startswith(("[ERROR]", "ERROR", "Origin:"))]
     return " ".join(errors or [line.strip() for line in lines if line.strip()][-5:]) or "it said nothing"
 
 

@@ -1,0 +1,173 @@
+"""The inventory: what stands in it, that it is always the same, and that Ansible reads it as it is meant."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ksm_onboard.configuring.inventory import KNOWN_HOSTS, NOT_IN_LAB, Files, render_inventory, write_inventory
+from ksm_onboard.connection import Connection
+from ksm_onboard.errors import NotReadyError
+from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.plan import Plan
+from ksm_onboard.project import Project
+
+ROOT = Path(__file__).resolve().parents[3]
+SNAPSHOT = Path(__file__).parent / "snapshots" / "grabow.txt"
+GRABOW = Declarations(Project(ROOT)).plan("grabow")
+WORKSTATIONS = [w.name for w in GRABOW.member.workstations]
+KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n"}
+
+
+def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
+    arguments: dict[str, Any] = {"outputs": outputs, "host_keys": KEYS, "secrets": Path("/state/secrets/grabow")}
+    return render_inventory(plan, connection, **(arguments | changes))
+
+
+def make_connection(loopback_shift: int | None, port: int = 22) -> Connection:
+    return Connection.model_validate(
+        {
+            "name": "lab",
+            "simulated": loopback_shift is not None,
+            "vcenter": {"server": "127.0.0.1:8989", "user": "svc@vsphere.local", "password_file": "/state/password"},
+            "guests": {"private_key_file": "/state/ssh/ops", "port": port, "loopback_shift": loopback_shift},
+            "trust": {"root_ca_file": "/state/tls/ca.pem"},
+        }
+    )
+
+
+@pytest.fixture
+def lab() -> Connection:
+    return make_connection(loopback_shift=0)
+
+
+@pytest.fixture
+def outputs(plan: Plan) -> Mapping[str, Any]:
+    """What the stack reports when everything was provisioned as planned."""
+    return {"servers": {s.name: {"id": "vm-1", "address": str(s.address)} for s in plan.member.servers}}
+
+
+def as_text(files: Files) -> str:
+    return "".join(f"=== {name}\n{text}" for name, text in files.items())
+
+
+def hosts(files: Files) -> dict[str, Any]:
+    return dict(yaml.safe_load(files["hosts.yml"])["all"]["children"])
+
+
+def test_grabow_is_rendered_as_recorded(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:
+    """KSM_UPDATE_SNAPSHOTS=1 records it anew; look at the difference before committing it."""
+    text = as_text(render(plan, lab, outputs, workstations=["gra-ws0001", "gra-ws0012"]))
+    if os.environ.get("KSM_UPDATE_SNAPSHOTS"):
+        SNAPSHOT.write_text(text)
+    assert text == SNAPSHOT.read_text()
+
+
+def test_hosts_of_a_real_data_centre_are_reached_at_their_own_addresses(plan: Plan, outputs: Mapping[str, Any]) -> None:
+    files = render(plan, make_connection(loopback_shift=None, port=2222), outputs)
+    assert hosts(files)["servers"]["children"]["dns_servers"]["hosts"]["gra-dns01"] == {"ansible_host": "10.64.12.11"}
+    assert hosts(files)[NOT_IN_LAB] == {"hosts": {}}
+    assert "127.0.0.0/8" not in as_text(files)
+    assert "[10.64.12.11]:2222 ssh-ed25519 AAAADNS\n" in files[KNOWN_HOSTS]
+
+
+def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:
+    files = render(plan, lab, outputs)
+    assert files[KNOWN_HOSTS].splitlines() == ["127.64.12.11 ssh-ed25519 AAAADNS", "127.64.0.21 ssh-ed25519 AAAAWS"]
+    assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.sets(st.sampled_from(WORKSTATIONS)))
+def test_every_workplace_is_either_targeted_or_named_as_absent(present: set[str]) -> None:
+    outputs = {"servers": {s.name: {"address": str(s.address)} for s in GRABOW.member.servers}}
+    files = render(GRABOW, make_connection(loopback_shift=0), outputs, workstations=present)
+    groups = hosts(files)
+    assert set(groups["workstations"]["hosts"]) == present
+    assert set(groups[NOT_IN_LAB]["hosts"]) == set(WORKSTATIONS) - present
+    elsewhere = {name for key, group in groups.items() if key != NOT_IN_LAB for name in group.get("hosts", {})}
+    assert not elsewhere & (set(WORKSTATIONS) - present)
+    assert {name for name in files if name.startswith("host_vars/gra-ws")} == {f"host_vars/{n}.yml" for n in present}
+    assert as_text(files) == as_text(
+        render(GRABOW, make_connection(loopback_shift=0), outputs, workstations=sorted(present, reverse=True))
+    )
+
+
+def test_what_was_not_provisioned_is_named_all_at_once(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:
+    servers = dict(outputs["servers"])
+    del servers["gra-db02"]
+    servers["gra-file01"] = {"address": "10.64.12.99"}
+    with pytest.raises(NotReadyError) as caught:
+        render(plan, lab, {"servers": servers})
+    assert "gra-db02: not provisioned" in str(caught.value)
+    assert "gra-file01: planned at 10.64.12.21, provisioned at 10.64.12.99" in str(caught.value)
+    assert "ksm-onboard up grabow" in str(caught.value.hint)
+
+
+def test_a_pair_without_databases_still_has_a_primary(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:
+    bare = plan.model_copy(update={"member": plan.member.model_copy(update={"databases": ()})})
+    files = render(bare, lab, outputs)
+    for name in ("gra-db01", "gra-db02"):
+        variables = yaml.safe_load(files[f"host_vars/{name}.yml"])
+        assert variables["database_server_primary"] == "gra-db01"
+        assert variables["database_server_standbys"] == ["gra-db02"]
+
+
+def test_writing_replaces_everything_and_then_touches_nothing(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    stale = project.inventories / "grabow" / "host_vars" / "old.yml"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("x: 1\n")
+    (project.inventories / ".grabow.killed").mkdir()
+    files = {"group_vars/all.yml": "a: 1\n", "hosts.yml": "all: {}\n"}
+    assert write_inventory(project, "grabow", files)
+    assert [p.name for p in project.inventories.iterdir()] == ["grabow"]
+    assert not stale.exists()
+    before = (project.inventories / "grabow").stat().st_ino
+    assert not write_inventory(project, "grabow", files)
+    assert (project.inventories / "grabow").stat().st_ino == before
+
+
+def test_ansible_reads_it_as_it_is_meant(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "with a space"
+    folder.mkdir()
+    write_inventory(Project(folder), "grabow", render(plan, lab, outputs, workstations=["gra-ws0001"]))
+    config = tmp_path / "ansible.cfg"
+    config.write_text("[defaults]\n")
+    command = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", "inventories/grabow", "--list"]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "ANSIBLE_CONFIG": str(config)},
+    )
+    assert not done.stderr.strip(), "Ansible warns about the inventory"
+    listed = json.loads(done.stdout)
+    variables = listed["_meta"]["hostvars"]
+    assert set(listed["servers"]["children"]) >= {"dns_servers", "file_servers", "print_servers", "database_servers"}
+    assert listed["database_servers"]["hosts"] == ["gra-db01", "gra-db02"]
+    assert listed["department_buergerbuero"]["hosts"] == ["gra-ws0001"]
+    assert len(listed[NOT_IN_LAB]["hosts"]) == len(WORKSTATIONS) - 1
+    assert [share["name"] for share in variables["gra-file01"]["file_server_shares"]] == [
+        "verwaltung",
+        "kaemmerei",
+        "bauamt",
+    ]
+    assert variables["gra-db02"]["database_server_primary_address"] == "127.64.11.11"
+    assert [a["key"] for a in variables["gra-ws0001"]["applications_wanted"]] == [
+        "7zip", "ausweisapp", "kartenleser-treiber-linux", "keepassxc",
+    ]  # fmt: skip
