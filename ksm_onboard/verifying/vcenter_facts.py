@@ -205,9 +205,9 @@ class _Reader:
         member_folder = next((f for f in folders if names.folders[moid(f.ref)] == self.member.folder), None)
         member_pool = self._member_pool(pools)
         port_groups = self._own_port_groups(_port_group(group, switches) for group in groups)
-        vms = [vm for vm in self._all(vim.VirtualMachine, *_VM_PROPERTIES) if not vm.get("config.template")]
+        all_vms = self._all(vim.VirtualMachine, *_VM_PROPERTIES)
         own_groups = {group.name for group in port_groups}
-        mine = [vm for vm in vms if self._concerns_member(vm, names, own_groups)]
+        mine = [vm for vm in all_vms if not vm.get("config.template") and self._concerns_member(vm, names, own_groups)]
         refs = [vm.ref for vm in mine] + [found.ref for found in (member_folder, member_pool) if found]
         tags = attached_tags(self.connection, refs)
         return VCenterFacts(
@@ -216,7 +216,7 @@ class _Reader:
             vms=tuple(sorted((_vm(vm, names, tags.get(moid(vm.ref), {})) for vm in mine), key=lambda vm: vm.name)),
             port_groups=tuple(sorted(port_groups, key=lambda group: group.name)),
             pool=_pool(member_pool, tags.get(moid(member_pool.ref), {})) if member_pool else None,
-            cluster=_cluster(cluster, {moid(vm.ref): str(vm.get("name")) for vm in vms}, names.hosts),
+            cluster=_cluster(cluster, {moid(vm.ref): str(vm.get("name")) for vm in all_vms}, names.hosts),
             permissions=tuple(self._permissions(member_folder, member_pool)),
             roles={
                 str(role.name): tuple(sorted(role.privilege or ())) for role in self._authorization().roleList or ()
@@ -430,7 +430,8 @@ def _cluster(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[str, st
     config = cluster.get("configurationEx")
 
     def members(refs: Iterable[vim.ManagedEntity] | None, names: Mapping[str, str]) -> tuple[str, ...]:
-        return tuple(sorted(names.get(moid(ref), moid(ref)) for ref in refs or ()))
+        # Groups and rules may still name a VM that was deleted; what does not exist is not a member.
+        return tuple(sorted(names[moid(ref)] for ref in refs or () if moid(ref) in names))
 
     groups = getattr(config, "group", None) or ()
     return ClusterFacts(

@@ -1,4 +1,4 @@
-"""Grabow, brought up by the real engine and provider in a lab vCenter whose guests are stand-ins that answer at once."""
+"""Grabow, brought up by real engine and provider in a lab vCenter whose guests are stand-ins that answer at once."""
 
 from __future__ import annotations
 
