@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from ksm_onboard.planning.plan import ServerPlan
+from ksm_onboard.planning.plan import ServerPlan, WorkstationPlan
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Customisation:
         """Name and network of the server, as YAML."""
         return self._render("metadata.yaml.j2", server)
 
-    def userdata(self, server: ServerPlan) -> str:
-        """Account and data disks of the server, as #cloud-config."""
+    def userdata(self, server: ServerPlan | WorkstationPlan) -> str:
+        """Account and data disks of the machine, as #cloud-config."""
         return self._render("userdata.yaml.j2", server)
 
     def guestinfo(self, server: ServerPlan) -> dict[str, str]:
@@ -42,7 +42,7 @@ class Customisation:
             "guestinfo.userdata.encoding": "base64",
         }
 
-    def _render(self, name: str, server: ServerPlan) -> str:
+    def _render(self, name: str, server: ServerPlan | WorkstationPlan) -> str:
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self.templates / "cloud-init"),
             undefined=jinja2.StrictUndefined,

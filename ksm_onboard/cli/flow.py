@@ -1,0 +1,292 @@
+"""The flow, as a whole (``onboard``) or step by step, and what it left behind (``status``)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from ksm_onboard.cli import terminal
+from ksm_onboard.cli.declarations import Json, MemberKey
+from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the_lab, planned
+from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.configuring.run import last_run
+from ksm_onboard.connection import lab_name, lab_shift
+from ksm_onboard.errors import ExitCode, NotReadyError
+from ksm_onboard.lab import instance
+from ksm_onboard.lab.engine import ensure_engine
+from ksm_onboard.onboarding.lab_world import data_centre
+from ksm_onboard.planning.load import PLATFORM, Declarations
+from ksm_onboard.progress import Progress
+from ksm_onboard.project import find_project
+from ksm_onboard.provisioning.driver import Driver, EngineRun
+from ksm_onboard.provisioning.environment import shell_lines
+from ksm_onboard.reporting.documents import Documents
+from ksm_onboard.verifying.audit import load_audit, reports_dir
+from ksm_onboard.verifying.audit_report import AuditReport
+
+Workstations = Annotated[
+    int, typer.Option("--workstations", min=0, help="lab only: how many of the declared workstations are started")
+]
+MemberOrPlatform = Annotated[str, typer.Argument(metavar="MEMBER", help=f"key of the member, or {PLATFORM}")]
+
+_SHOWN_NOT_CHECKED = 8
+
+
+def env() -> None:
+    """Print the environment that plain pulumi needs: eval "$(ksm-onboard env)"."""
+    for line in shell_lines(find_surroundings().environment()):
+        typer.echo(line)
+
+
+def up(member: MemberOrPlatform, json: Json = False) -> None:
+    """Bring a stack up to date: the member's, or the platform's. The same as: pulumi up -s MEMBER."""
+    progress = terminal.TerminalProgress()
+    if member == PLATFORM:
+        surroundings = find_surroundings()
+        run = Driver(surroundings.project, surroundings.connection, surroundings.engine).up(PLATFORM, progress)
+    else:
+        plan = planned(member)
+        run = find_surroundings().onboarding(plan, progress).provision()
+    if json:
+        terminal.print_json(_engine_run(run))
+    terminal.err.print(_engine_words(run))
+
+
+def configure(
+    member: MemberKey,
+    check: Annotated[bool, typer.Option("--check", help="only look what would change")] = False,
+    limit: Annotated[str | None, typer.Option(help="Ansible pattern of hosts or groups")] = None,
+    tags: Annotated[str | None, typer.Option(help="Ansible tags")] = None,
+    json: Json = False,
+) -> None:
+    """Refresh the inventory and configure servers and workstations with Ansible."""
+    plan = planned(member)
+    result = (
+        find_surroundings().onboarding(plan, terminal.TerminalProgress()).configure(check=check, limit=limit, tags=tags)
+    )
+    if json:
+        terminal.print_json(result.model_dump(mode="json"))
+    _show_run(result)
+    raise typer.Exit(ExitCode.OK if result.status == "finished" else ExitCode.FAILED)
+
+
+def verify(member: MemberKey, json: Json = False) -> None:
+    """Compare vCenter and hosts with the plan, without Pulumi's state. Exit code 4 if anything differs."""
+    plan = planned(member)
+    audit = find_surroundings().onboarding(plan, terminal.TerminalProgress()).verify()
+    if json:
+        terminal.print_json(audit.model_dump(mode="json"))
+    _show_audit(audit)
+    raise typer.Exit(ExitCode.DIFFERENCES if audit.differences else ExitCode.OK)
+
+
+def report(member: MemberKey, json: Json = False) -> None:
+    """Write the hand-over protocol (Übergabeprotokoll) from the last audit and configuration run."""
+    plan = planned(member)
+    written = find_surroundings().onboarding(plan, terminal.TerminalProgress()).report()
+    if json:
+        terminal.print_json(_documents(written))
+    else:
+        terminal.out.print(
+            f"Übergabeprotokoll: {written.html}\nas JSON: {written.json}\nNetzplan: {written.network_plan}"
+        )
+
+
+def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = False) -> None:
+    """All of it: lab (if no other data centre is named), platform, member, configuration, audit, protocol."""
+    plan = planned(member)
+    progress = terminal.TerminalProgress()
+    if in_the_lab():
+        _bring_up_the_lab(progress, expected_hosts=len(plan.member.servers) + workstations)
+    surroundings = find_surroundings()
+    onboarding = surroundings.onboarding(plan, progress)
+    platform_run = onboarding.provision_platform()
+    member_run = onboarding.provision()
+    if surroundings.connection.simulated:
+        onboarding.start_lab_workstations(workstations)
+    configured = onboarding.configure()
+    audit = onboarding.verify()
+    documents = onboarding.report()
+    if json:
+        terminal.print_json(
+            {
+                "member": member,
+                "stacks": [_engine_run(platform_run), _engine_run(member_run)],
+                "configuration": configured.model_dump(mode="json"),
+                "audit": {"points": audit.points, "differences": len(audit.differences)},
+                "documents": _documents(documents),
+            }
+        )
+    _show_result(surroundings, (platform_run, member_run), configured, audit, documents)
+    if configured.status != "finished":
+        raise typer.Exit(ExitCode.FAILED)
+    raise typer.Exit(ExitCode.DIFFERENCES if audit.differences else ExitCode.OK)
+
+
+def status(
+    member: Annotated[str | None, typer.Argument(metavar="[MEMBER]", help="default: all members")] = None,
+    json: Json = False,
+) -> None:
+    """Show per member: stack, last configuration run, last audit. Asks no host."""
+    declarations = Declarations(find_project())
+    if member:
+        declarations.require(member)
+    surroundings = find_surroundings()
+    stacks = Driver(surroundings.project, surroundings.connection, surroundings.engine).stacks()
+    connection = surroundings.connection
+    keys = [member] if member else declarations.member_keys
+    rows = [_member_status(surroundings, key, has_stack=key in stacks) for key in keys]
+    if json:
+        terminal.print_json(
+            {
+                "data_centre": connection.name,
+                "simulated": connection.simulated,
+                "members": rows,
+            }
+        )
+        return
+    label = " (simulated)" if connection.simulated else ""
+    terminal.print_table(
+        f"Data centre {connection.name}{label}",
+        ("member", "stack", "last configuration", "last audit"),
+        (
+            (
+                r["member"],
+                "there" if r["stack"] else "not set up",
+                _run_words(r["configuration"]),
+                _audit_words(r["audit"]),
+            )
+            for r in rows
+        ),
+    )
+
+
+# --- in the lab ---------------------------------------------------------------------------
+
+
+def _bring_up_the_lab(progress: Progress, *, expected_hosts: int) -> None:
+    project, name = find_project(), lab_name()
+    ensure_engine(project, progress)
+    instance.up(
+        project,
+        name,
+        data_centre(Declarations(project).platform_plan()),
+        shift=lab_shift(name),
+        progress=progress,
+        expected_hosts=expected_hosts,
+    )
+
+
+# --- in words -----------------------------------------------------------------------------
+
+
+def _engine_run(run: EngineRun) -> dict[str, Any]:
+    return {"stack": run.stack, "changes": run.changes, "unchanged": run.unchanged, "counts": dict(run.counts)}
+
+
+def _engine_words(run: EngineRun) -> str:
+    return f"stack {run.stack}: {_counted(run.changes, 'change')}, {run.unchanged} unchanged ({run.seconds:.0f} s)"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _documents(written: Documents) -> dict[str, str]:
+    return {"html": str(written.html), "json": str(written.json), "network_plan": str(written.network_plan)}
+
+
+def _show_run(result: RunResult) -> None:
+    for problem in result.problems:
+        terminal.err.print(f"[red]failed:[/] {escape(problem)}")
+    what = "would change" if result.check else "changed"
+    terminal.err.print(
+        f"configuration of {result.member} {result.status}: {len(result.hosts)} hosts, {result.changed} {what}"
+    )
+
+
+def _show_audit(audit: AuditReport) -> None:
+    if audit.differences:
+        terminal.err.print(f"[bold]Differences ({len(audit.differences)})[/]")
+    for d in audit.differences:
+        terminal.err.print(
+            f"  [red]{d.kind}[/] {escape(f'{d.object}: {d.attribute}')}: "
+            f"declared {escape(d.expected or '–')}, found {escape(d.found or '–')} ({d.how_seen})"
+        )
+    if audit.not_checked:
+        objects = sorted({entry.object for entry in audit.not_checked})
+        shown = ", ".join(objects[:_SHOWN_NOT_CHECKED]) + (" …" if len(objects) > _SHOWN_NOT_CHECKED else "")
+        terminal.err.print(f"not checked: {len(objects)} objects ({shown}); --json lists them with the reason")
+    terminal.err.print(
+        f"audit of {audit.member}: {audit.points} points compared, {_counted(len(audit.differences), 'difference')}"
+        + (" (in the lab: the vCenter is simulated)" if audit.simulated else "")
+    )
+
+
+def _show_result(
+    surroundings: Surroundings,
+    runs: tuple[EngineRun, ...],
+    configured: RunResult,
+    audit: AuditReport,
+    documents: Documents,
+) -> None:
+    """What stands where, and where to read it."""
+    terminal.err.print()
+    connection = surroundings.connection
+    label = " (simulated)" if connection.simulated else ""
+    terminal.err.print(f"[bold]vCenter{label}:[/] {connection.vcenter.server}")
+    if connection.simulated:
+        hosts = instance.status(connection.name).hosts
+        terminal.print_table(
+            f"Hosts ({len(hosts)})",
+            ("name", "kind", "declared", "ssh"),
+            ((h.name, h.kind, h.address, f"{connection.guests.user}@{h.reachable_at} port {h.port}") for h in hosts),
+            to=terminal.err,
+        )
+        terminal.err.print(f"log in with: ssh -i {connection.guests.private_key_file} …\n")
+    for run in runs:
+        terminal.err.print(_engine_words(run))
+    _show_run(configured)
+    _show_audit(audit)
+    if not configured.changed and not any(run.changes for run in runs):
+        terminal.err.print("[green]nothing had to be changed: 0 Pulumi changes, 0 Ansible changes[/]")
+    terminal.err.print(f"[bold]Übergabeprotokoll:[/] {documents.html}")
+
+
+def _member_status(surroundings: Surroundings, key: str, *, has_stack: bool) -> dict[str, Any]:
+    run = last_run(surroundings.project, surroundings.connection, key)
+    try:
+        audit: AuditReport | None = load_audit(reports_dir(surroundings.project, surroundings.connection, key))
+    except NotReadyError:
+        audit = None
+    return {
+        "member": key,
+        "stack": has_stack,
+        "configuration": run
+        and {
+            "status": run.status,
+            "started": run.started.isoformat(),
+            "hosts": len(run.hosts),
+            "changed": run.changed,
+            "problems": list(run.problems),
+        },
+        "audit": audit
+        and {
+            "at": audit.at.isoformat(),
+            "points": audit.points,
+            "differences": len(audit.differences),
+            "not_checked": len(audit.not_checked),
+        },
+    }
+
+
+def _run_words(run: dict[str, Any] | None) -> str:
+    return f"{run['status']}, {run['started'][:16]}, {run['hosts']} hosts, {run['changed']} changed" if run else "never"
+
+
+def _audit_words(audit: dict[str, Any] | None) -> str:
+    if not audit:
+        return "never"
+    return f"{audit['differences']} differences in {audit['points']} points, {audit['at'][:16]}"

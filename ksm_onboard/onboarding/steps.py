@@ -1,0 +1,187 @@
+"""The steps of onboarding a member. Each can be run on its own; each leaves what the next one needs.
+
+Provision (Pulumi), configure (Ansible), verify (independent audit), report (hand-over
+protocol). In the lab the workstations are started in between, since nobody else does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from ksm_onboard.atomic import write_atomically
+from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory, secrets_dir, write_inventory
+from ksm_onboard.configuring.results import HostResult, RunResult
+from ksm_onboard.configuring.run import configure, last_run
+from ksm_onboard.connection import Connection
+from ksm_onboard.lab import instance
+from ksm_onboard.lab.hosts import HostKind, HostState
+from ksm_onboard.onboarding.lab_world import chosen_workstations
+from ksm_onboard.planning.load import PLATFORM
+from ksm_onboard.planning.plan import Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.progress import Progress
+from ksm_onboard.project import Project
+from ksm_onboard.provisioning.customisation import Customisation
+from ksm_onboard.provisioning.driver import Driver, EngineRun
+from ksm_onboard.provisioning.environment import Engine
+from ksm_onboard.reporting.documents import Documents, write_documents
+from ksm_onboard.reporting.protocol import ConfigurationSummary
+from ksm_onboard.reporting.protocol import HostResult as HostOutcome
+from ksm_onboard.vcenter import host_keys, session
+from ksm_onboard.verifying.audit import load_audit, reports_dir, save_audit, verify
+from ksm_onboard.verifying.audit_report import AuditReport
+
+
+@dataclass(frozen=True)
+class Onboarding:
+    """One member on one data centre. Every step raises OnboardError for what a person can put right."""
+
+    project: Project
+    connection: Connection
+    engine: Engine
+    plan: Plan
+    progress: Progress
+
+    @property
+    def member(self) -> str:
+        return self.plan.member.key
+
+    @property
+    def reports(self) -> Path:
+        """Where audits and protocols of the member are kept."""
+        return reports_dir(self.project, self.connection, self.member)
+
+    @cached_property
+    def _driver(self) -> Driver:
+        return Driver(self.project, self.connection, self.engine)
+
+    # --- provision --------------------------------------------------------------------------
+
+    def provision_platform(self) -> EngineRun:
+        """Bring what all members share up to date."""
+        self.progress.step(f"stack {PLATFORM}: the platform that all members share")
+        return self._driver.up(PLATFORM, self.progress)
+
+    def provision(self) -> EngineRun:
+        """Bring the member's folder, networks, disks and servers up to date."""
+        self.progress.step(f"stack {self.member}: {len(self.plan.member.servers)} servers")
+        return self._driver.up(self.member, self.progress)
+
+    def start_lab_workstations(self, number: int) -> int:
+        """In the lab, start ``number`` of the declared workstations as hosts; returns how many there are then."""
+        guests = self.connection.guests
+        customisation = Customisation(self.project.templates, guests.user, guests.public_key())
+        specs = [
+            instance.WorkstationSpec(w.name, w.address, customisation.userdata(w))
+            for w in chosen_workstations(self.plan.member, number)
+        ]
+        surplus = sorted(set(self._lab_workstations()) - {spec.hostname for spec in specs})
+        if surplus:
+            instance.stop_workstations(self.connection.name, self.progress, only=surplus)
+        return len(instance.start_workstations(self.project, self.connection.name, specs, self.progress))
+
+    # --- configure --------------------------------------------------------------------------
+
+    def refresh_inventory(self) -> bool:
+        """Write the member's inventory from plan, stack outputs and published host keys; whether it changed."""
+        files = render_inventory(
+            self.plan,
+            self.connection,
+            outputs=self._driver.outputs(self.member),
+            host_keys=self._host_keys(),
+            secrets=secrets_dir(self.project, self.connection, self.member),
+            workstations=self._present_workstations(),
+        )
+        return write_inventory(self.project, self.member, files)
+
+    def configure(self, *, check: bool = False, limit: str | None = None, tags: str | None = None) -> RunResult:
+        """Refresh the inventory and run the playbook. The result may be ``failed``; it names what went wrong."""
+        self.progress.step(f"inventory of {self.member}")
+        changed = self.refresh_inventory()
+        self.progress.line(f"inventories/{self.member}: {'written' if changed else 'unchanged'}")
+        self.progress.step(f"configure the machines of {self.member}" + (" (only looking)" if check else ""))
+        return configure(
+            self.project, self.connection, self.member, progress=self.progress, check=check, limit=limit, tags=tags
+        )
+
+    # --- verify and report ------------------------------------------------------------------
+
+    def verify(self) -> AuditReport:
+        """Audit vCenter and hosts against the plan, by other means than those that wrote; kept for the protocol."""
+        machines: list[ServerPlan | WorkstationPlan] = [*self.plan.member.servers, *self.plan.member.workstations]
+        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.member
+        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self._host_keys()))
+        present = self._present_workstations()
+        absent = () if present is None else [w.name for w in self.plan.member.workstations if w.name not in present]
+        audit = verify(
+            self.plan,
+            self.connection,
+            known_hosts=known_hosts,
+            not_started=absent,
+            now=datetime.now(UTC),
+            progress=self.progress,
+        )
+        save_audit(audit, self.reports)
+        return audit
+
+    def report(self) -> Documents:
+        """Write the hand-over protocol from the last audit and the last configuration run."""
+        self.progress.step("hand-over protocol")
+        run = last_run(self.project, self.connection, self.member)
+        return write_documents(
+            self.project,
+            self.connection,
+            self.plan,
+            load_audit(self.reports),
+            _summary(run) if run else None,
+            folder=self.reports,
+            now=datetime.now(UTC),
+        )
+
+    # --- what is there ----------------------------------------------------------------------
+
+    def _lab_workstations(self) -> Mapping[str, str]:
+        """Host name → ssh host key of the workstations that run in the lab."""
+        hosts = instance.status(self.connection.name).hosts
+        wanted = {workstation.name for workstation in self.plan.member.workstations}
+        return {
+            host.name: host.host_key
+            for host in hosts
+            if host.kind is HostKind.WORKSTATION and host.state is HostState.RUNNING and host.name in wanted
+        }
+
+    def _present_workstations(self) -> set[str] | None:
+        """The workstations that exist: in the lab those that run, in a real data centre all (None)."""
+        return set(self._lab_workstations()) if self.connection.simulated else None
+
+    def _host_keys(self) -> dict[str, str]:
+        with session(self.connection) as vcenter:
+            published = host_keys(vcenter, self.plan.member.folder)
+        return {**published, **(self._lab_workstations() if self.connection.simulated else {})}
+
+
+def _summary(run: RunResult) -> ConfigurationSummary:
+    """A configuration run as the protocol tells it."""
+    return ConfigurationSummary(
+        started=run.started,
+        ended=run.ended,
+        outcome="interrupted" if run.status == "running" else run.status,
+        hosts=tuple(_host_outcome(name, host, run) for name, host in sorted(run.hosts.items())),
+    )
+
+
+def _host_outcome(name: str, host: HostResult, run: RunResult) -> HostOutcome:
+    outcome: Literal["ok", "changed", "failed", "unreachable", "unfinished"]
+    if host.failed:
+        outcome = "failed"
+    elif host.unreachable:
+        outcome = "unreachable"
+    elif run.status not in ("finished", "failed"):
+        outcome = "unfinished"
+    else:
+        outcome = "changed" if host.changed else "ok"
+    return HostOutcome(name=name, outcome=outcome, changed=host.changed, message="; ".join(host.problems))
