@@ -171,7 +171,7 @@ class _HostChecks:
         self._same(name, "root_ca", True, self.root_ca in facts.trusted_roots, "system trust")
         for key, value in _SSHD.items():
             self._same(name, f"sshd {key}", value, facts.sshd.get(key), "sshd -T")
-        self._same(name, "log_kept", True, facts.log_kept, "systemd-analyze cat-config systemd/journald.conf")
+        self._same(name, "log_kept", True, facts.log_kept, "journald.conf, /var/log/journal")
         self._same(name, "log_servers", base.log_servers, facts.log_servers, "/etc/rsyslog.d")
 
     def _accounts(self, machine: Machine, facts: HostFacts) -> None:

@@ -181,6 +181,7 @@ def question(host: HostToAsk) -> dict[str, Any]:
         "sudo_group": ["getent", "group", "sudo"],
         "sshd": ["sshd", "-T"],
         "journal": ["systemd-analyze", "cat-config", "systemd/journald.conf"],
+        "journal_files": ["find", "/var/log/journal", "-mindepth", "2", "-maxdepth", "2", "-name", "system.journal"],
     }
     if host.units:
         commands["units"] = ["systemctl", "show", f"--property={_UNIT_PROPERTIES}", *host.units]
@@ -242,7 +243,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
         },
         sshd=sshd,
         trusted_roots=frozenset(answer["trusted_roots"]),
-        log_kept=_last_setting(output("journal"), "Storage") == "persistent",
+        log_kept=log_kept(output("journal"), output("journal_files")),
         log_servers=log_servers(text for path, text in files.items() if path.startswith("/etc/rsyslog")),
         name_servers=tuple(
             line.split()[1]
@@ -331,6 +332,11 @@ def sshd_settings(text: str) -> dict[str, str]:
         key, _, value = line.partition(" ")
         found.setdefault(key.lower(), value.strip())
     return found
+
+
+def log_kept(configuration: str, files: str) -> bool:
+    """Whether the journal survives a reboot: it may lie on disk (journald.conf(5), Storage=), and it does."""
+    return _last_setting(configuration, "Storage") in (None, "auto", "persistent") and bool(files.strip())
 
 
 def _last_setting(text: str, key: str) -> str | None:

@@ -129,6 +129,19 @@ def test_time_and_log_servers() -> None:
     assert host_facts.log_servers(['module(load="imuxsock")\n*.*;auth.none -/var/log/syslog\n']) == ()
 
 
+@pytest.mark.parametrize(
+    ("configuration", "files", "kept"),
+    [
+        ("#Storage=auto\n[Journal]\n", "/var/log/journal/abc/system.journal\n", True),
+        ("Storage=persistent\n", "/var/log/journal/abc/system.journal\n", True),
+        ("Storage=persistent\n", "", False),
+        ("Storage=persistent\n# later file\nStorage=volatile\n", "/var/log/journal/abc/system.journal\n", False),
+    ],
+)
+def test_the_log_is_kept_if_it_lies_on_disk(configuration: str, files: str, kept: bool) -> None:
+    assert host_facts.log_kept(configuration, files) is kept
+
+
 def test_screen_lock_is_what_dconf_enforces() -> None:
     idle, on, delay = (
         "/org/gnome/desktop/session/idle-delay",
@@ -189,7 +202,7 @@ def test_no_question_changes_anything() -> None:
     programs = {argv[0] for commands in asked for argv in commands.values()}
     assert programs == {
         *("hostname", "dpkg-query", "findmnt", "readlink", "apt-config", "getent", "sshd", "systemd-analyze"),
-        *("systemctl", "sudo", "runuser", "testparm", "lpstat"),
+        *("systemctl", "sudo", "runuser", "testparm", "lpstat", "find"),
     }
     assert all(commands["units"][1] == "show" for commands in asked if "units" in commands)
     assert all("--list" in argv for commands in asked for argv in commands.values() if argv[0] == "sudo")
