@@ -22,6 +22,8 @@ from ksm_onboard.verifying.audit_report import AuditReport
 PROTOCOL = "uebergabeprotokoll"
 TEMPLATE = f"reports/{PROTOCOL}.html.j2"
 NETWORK_PLAN_FILE = "netzplan.svg"
+# Host names have at most 15 characters; longer names may be broken where a column is narrow.
+_LONGEST_UNBROKEN = 15
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,12 @@ def render_html(templates: Path, content: Protocol, network_plan: str) -> str:
 
 
 def _unbroken(text: str) -> Markup:
-    """Escaped text whose names with hyphens (gra-ws0001) stay on one line."""
+    """Escaped text whose short names with hyphens (gra-ws0001) stay on one line."""
     pieces = re.split(r"((?<![\w-])[a-z0-9]+(?:-[a-z0-9]+)+(?![\w-]))", text)
     return Markup("").join(
-        Markup('<span class="unbroken">{}</span>').format(piece) if index % 2 else piece
+        Markup('<span class="unbroken">{}</span>').format(piece)
+        if index % 2 and len(piece) <= _LONGEST_UNBROKEN
+        else piece
         for index, piece in enumerate(pieces)
     )
 

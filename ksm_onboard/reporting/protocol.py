@@ -245,22 +245,30 @@ class AreaResult(_Part):
 
 
 class DifferenceRow(_Part):
-    """A difference, in words."""
+    """A difference in words; the same one on several objects is one row. ``part`` is what of them it is about."""
 
     area: str
-    object: str
+    objects: tuple[str, ...]
+    part: str
     attribute: str
     kind: str
     expected: str
     found: str
-    how_seen: str
+    how_seen: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """The objects drawn together, and the part: ``gra-ws0001 bis gra-ws0003: 7zip``."""
+        names = wording.name_ranges(list(self.objects))
+        return f"{names}: {self.part}" if self.part else names
 
 
 class AuditSection(_Part):
-    """The audit; ``gaps`` counts objects of which nothing could be looked at."""
+    """The audit; ``gaps`` counts objects of which nothing could be looked at, ``differing`` the points that differ."""
 
     at: datetime
     points: int
+    differing: int
     areas: tuple[AreaResult, ...]
     differences: tuple[DifferenceRow, ...]
     gaps: int
@@ -551,21 +559,28 @@ def _audit(audit: AuditReport, zone: ZoneInfo) -> AuditSection:
             for tally in audit.tallies
             if tally.applicable
         ),
-        differences=tuple(_difference(difference) for difference in audit.differences),
+        differing=len(audit.differences),
+        differences=tuple(_differences(audit)),
         gaps=len({gap.object for gap in audit.not_checked if gap.what == EVERYTHING}),
     )
 
 
-def _difference(difference: Difference) -> DifferenceRow:
-    return DifferenceRow(
-        area=wording.AREAS[difference.area],
-        object=difference.object,
-        attribute=wording.attribute(difference.attribute),
-        kind=wording.KINDS[difference.kind],
-        expected=wording.value(difference.expected),
-        found=wording.value(difference.found),
-        how_seen=difference.how_seen,
-    )
+def _differences(audit: AuditReport) -> Iterator[DifferenceRow]:
+    alike: dict[Difference, list[Difference]] = defaultdict(list)
+    for difference in audit.differences:
+        part = difference.object.partition(": ")[2]
+        alike[difference.model_copy(update={"object": part, "how_seen": ""})].append(difference)
+    for common, found in alike.items():
+        yield DifferenceRow(
+            area=wording.AREAS[common.area],
+            objects=tuple(difference.object.partition(": ")[0] for difference in found),
+            part=common.object,
+            attribute=wording.attribute(common.attribute),
+            kind=wording.KINDS[common.kind],
+            expected=wording.value(common.expected),
+            found=wording.value(common.found),
+            how_seen=tuple(dict.fromkeys(difference.how_seen for difference in found)),
+        )
 
 
 def _in_zone(run: ConfigurationSummary, zone: ZoneInfo) -> ConfigurationSummary:
@@ -579,7 +594,7 @@ def _in_zone(run: ConfigurationSummary, zone: ZoneInfo) -> ConfigurationSummary:
 def _open_points(
     plan: Plan, audit: AuditReport, configuration: ConfigurationSummary | None
 ) -> Iterator[tuple[str, str]]:
-    for row in (_difference(difference) for difference in audit.differences):
+    for row in _differences(audit):
         yield "Abweichung", _told(row)
     for text in _gap_texts(audit):
         yield "Nicht geprüft", text
@@ -608,11 +623,11 @@ def _open_points(
 
 def _told(row: DifferenceRow) -> str:
     if row.kind == wording.KINDS["extra"]:
-        return f"{row.area}, {row.object}: {row.attribute} vorhanden, aber nicht deklariert."
+        return f"{row.area}, {row.subject}: {row.attribute} vorhanden, aber nicht deklariert."
     if row.kind == wording.KINDS["missing"]:
         wanted = "" if row.expected in ("ja", "–") else f" ({row.expected})"
-        return f"{row.area}, {row.object}: {row.attribute}{wanted} fehlt."
-    return f"{row.area}, {row.object}: {row.attribute} soll „{row.expected}“ sein, ist „{row.found}“."
+        return f"{row.area}, {row.subject}: {row.attribute}{wanted} fehlt."
+    return f"{row.area}, {row.subject}: {row.attribute} soll „{row.expected}“ sein, ist „{row.found}“."
 
 
 def _gap_texts(audit: AuditReport) -> Iterator[str]:

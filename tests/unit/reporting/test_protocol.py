@@ -240,6 +240,26 @@ def test_every_difference_and_every_gap_is_an_open_point(plan: Plan, write: Writ
     assert [point.number for point in content.open_points] == list(range(1, len(texts) + 1))
 
 
+def test_the_same_difference_on_many_machines_is_one_row(plan: Plan, write: Write) -> None:
+    missing = [
+        Difference(
+            kind="missing",
+            area=Area.APPLICATIONS,
+            object=f"{w.name}: 7zip",
+            attribute="package",
+            expected="7zip",
+            found="none",
+            how_seen=f"ssh {w.name}",
+        )
+        for w in plan.member.workstations[:3]
+    ]
+    document, _, content = write(plan, audit_of(plan, (*DIFFERENCES, *missing)))
+    assert content.audit.differing == 6 and len(content.audit.differences) == 4
+    assert "6 Punkte weichen von der Deklaration ab." in document.text
+    text = "Anwendungen, gra-ws0001 bis gra-ws0003: 7zip: Programmpaket (7zip) fehlt."
+    assert text in [point.text for point in content.open_points]
+
+
 def test_uncertain_catalogue_entries_are_open_points(plan: Plan, write: Write) -> None:
     doubtful = ApplicationPlan(
         key="7zip",
