@@ -32,6 +32,7 @@ from ksm_onboard import vcenter
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.progress import Progress
+from ksm_onboard.provisioning.storage_policies import policy_id
 
 Ask = Callable[..., str]
 
@@ -59,17 +60,20 @@ def settle(work: Interrupted, progress: Progress) -> None:
     Does nothing, and contacts nobody, after a run that ended by itself. Raises NotReadyError
     while another run holds the stack, OnboardError if something of unknown origin is in the way.
     """
-    began = _release_dead_locks(work, progress)
+    began = _dead_since(work)
     exported = json.loads(work.ask("stack", "export", "--stack", work.stack))
     deployment = exported["deployment"]
     pending = deployment.get("pending_operations") or []
     unanswered = [resource for resource in deployment.get("resources") or [] if _never_answered(resource)]
     if not pending and not unanswered:
+        _release(work, began, progress)
         return
     progress.step(f"Settling what an interrupted run of '{work.stack}' left behind")
     known = {resource["urn"] for resource in deployment["resources"]}
     creating = [op["resource"] for op in pending if op["type"] == "creating" and op["resource"]["urn"] not in known]
     adopted = list(_found_again(work, creating, began, progress))
+    # Only now: until here, the lock tells a further run when the interrupted one began.
+    _release(work, began, progress)
     deployment["resources"] += adopted
     deployment["pending_operations"] = []
     work.ask("stack", "import", "--stack", work.stack, text=json.dumps(exported))
@@ -81,8 +85,11 @@ def settle(work: Interrupted, progress: Progress) -> None:
 # --- locks ----------------------------------------------------------------------------------
 
 
-def _release_dead_locks(work: Interrupted, progress: Progress) -> datetime | None:
-    """Release locks of processes of this machine that are gone. Returns when the oldest was taken."""
+def _dead_since(work: Interrupted) -> datetime | None:
+    """When a run began that is gone without releasing its lock; None if there is no lock.
+
+    Raises NotReadyError if the stack is locked by a run that is under way, or by another machine.
+    """
     taken = []
     for lock in _locks(work):
         since = datetime.fromisoformat(lock["timestamp"])
@@ -97,11 +104,13 @@ def _release_dead_locks(work: Interrupted, progress: Progress) -> datetime | Non
                 hint="wait for it to end, then run the command again",
             )
         taken.append(since)
-    if not taken:
-        return None
-    progress.line(f"releasing the lock of a run that died ({min(taken):%Y-%m-%d %H:%M:%S})")
-    work.ask("cancel", "--yes", "--stack", work.stack)
-    return min(taken)
+    return min(taken, default=None)
+
+
+def _release(work: Interrupted, began: datetime | None, progress: Progress) -> None:
+    if began:
+        progress.line(f"releasing the lock of a run that died (begun {began.astimezone():%Y-%m-%d %H:%M:%S})")
+        work.ask("cancel", "--yes", "--stack", work.stack)
 
 
 def _locks(work: Interrupted) -> Iterator[dict[str, Any]]:
@@ -142,7 +151,7 @@ def _found_again(
             identity = _IDENTITIES.get(resource["type"], _unknown)(instance, resource)
             if identity is None:
                 continue
-            progress.line(f"taking over what was already created: {_name(resource)}")
+            progress.line(f"reading {_name(resource)}, whose creation was under way")
             yield _record(resource, identity)
 
 
@@ -206,6 +215,10 @@ def _role(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None
     return None
 
 
+def _policy(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+    return policy_id(instance, resource["inputs"]["name"])
+
+
 def _permissions(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
     return str(resource["inputs"]["entityId"])
 
@@ -235,6 +248,7 @@ _IDENTITIES: Mapping[str, Callable[[vim.ServiceInstance, dict[str, Any]], str | 
     "vsphere:index/computeClusterVmAntiAffinityRule:ComputeClusterVmAntiAffinityRule": _rule,
     "vsphere:index/entityPermissions:EntityPermissions": _permissions,
     "vsphere:index/role:Role": _role,
+    "vsphere:index/vmStoragePolicy:VmStoragePolicy": _policy,
     "vsphere:index/tagCategory:TagCategory": _tag_category,
     "vsphere:index/tag:Tag": _tag,
     _DISK: _disk,
@@ -280,10 +294,9 @@ def _remove_unfinished(
 ) -> None:
     """Remove the VM that an interrupted run was creating, if it is there; its data disks are detached first."""
     inputs = resource["inputs"]
-    vm = _find_vm(instance, inputs["folder"], inputs["name"])
+    vm = _find_vm(instance, inputs, progress)
     if vm is None:
         return
-    _wait_for_tasks(vm, progress)
     if not _is_ours(vm, inputs, began):
         raise OnboardError(
             f"a VM {inputs['folder']}/{inputs['name']} stands where an interrupted run was about to create one,"
@@ -291,63 +304,77 @@ def _remove_unfinished(
             hint="look at it in vCenter; rename or remove it, then run the command again",
         )
     progress.line(f"removing the unfinished VM {inputs['name']} to build it again; its data disks are kept")
-    if vm.runtime.powerState != vim.VirtualMachine.PowerState.poweredOff:
-        _finish(vm.PowerOffVM_Task())
-    own_folder = str(vm.config.files.vmPathName).rpartition("/")[0] + "/" if vm.config else ""
-    foreign = [
-        device
-        for device in (vm.config.hardware.device if vm.config else ())
-        if isinstance(device, vim.vm.device.VirtualDisk)
-        and not str(getattr(device.backing, "fileName", "")).startswith(own_folder)
-    ]
+    machine = vm.ref
+    assert isinstance(machine, vim.VirtualMachine)  # noqa: S101 - what was asked for
+    if not _is_off(vm):
+        _finish(machine.PowerOffVM_Task())
+    own_folder = str(vm.get("config.files.vmPathName")).rpartition("/")[0] + "/"
+    disks = [device for device in vm.get("config.hardware.device") if isinstance(device, vim.vm.device.VirtualDisk)]
+    foreign = [disk for disk in disks if not str(getattr(disk.backing, "fileName", "")).startswith(own_folder)]
     if foreign:
         remove = vim.vm.device.VirtualDeviceSpec.Operation.remove
-        changes = [vim.vm.device.VirtualDeviceSpec(operation=remove, device=device) for device in foreign]
-        _finish(vm.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changes)))
-    _finish(vm.Destroy_Task())
+        changes = [vim.vm.device.VirtualDeviceSpec(operation=remove, device=disk) for disk in foreign]
+        _finish(machine.ReconfigVM_Task(vim.vm.ConfigSpec(deviceChange=changes)))
+    _finish(machine.Destroy_Task())
 
 
-def _find_vm(instance: vim.ServiceInstance, folder: str, name: str) -> vim.VirtualMachine | None:
+def _find_vm(instance: vim.ServiceInstance, inputs: Mapping[str, Any], progress: Progress) -> vcenter.Found | None:
+    """The VM of that name and folder, once vCenter has ended its work on it: a clone goes on without its client."""
     paths = vcenter.folder_paths(instance)
-    for found in vcenter.collect(instance, vim.VirtualMachine, ["name", "parent"]):
-        parent = found.get("parent")
-        if found.get("name") == name and parent is not None and paths.get(vcenter.moid(parent)) == folder:
-            assert isinstance(found.ref, vim.VirtualMachine)  # noqa: S101 - what was asked for
-            return found.ref
-    return None
+    deadline = time.monotonic() + _TASK_TIMEOUT_SECONDS
+    while True:
+        vms = vcenter.collect(instance, vim.VirtualMachine, _VM_PROPERTIES)
+        found = [
+            vm
+            for vm in vms
+            if vm.get("name") == inputs["name"]
+            and vm.get("parent") is not None
+            and paths.get(vcenter.moid(vm.get("parent"))) == inputs["folder"]
+        ]
+        busy = [task for vm in found for task in vm.get("recentTask", ()) if _unfinished(task)]
+        if not busy:
+            return found[0] if found else None
+        progress.line(f"waiting for vCenter to end its work on {inputs['name']}")
+        for task in busy:
+            _finish(task, deadline)
 
 
-def _is_ours(vm: vim.VirtualMachine, inputs: Mapping[str, Any], began: datetime | None) -> bool:
+_VM_PROPERTIES = (
+    "name",
+    "parent",
+    "recentTask",
+    "runtime.powerState",
+    "config.createDate",
+    "config.extraConfig",
+    "config.files.vmPathName",
+    "config.hardware.device",
+)
+
+
+def _is_off(vm: vcenter.Found) -> bool:
+    return bool(vm.get("runtime.powerState") == vim.VirtualMachine.PowerState.poweredOff)
+
+
+def _is_ours(vm: vcenter.Found, inputs: Mapping[str, Any], began: datetime | None) -> bool:
     """Whether a VM comes from the interrupted run that began at ``began``.
 
     Either it carries the very customisation that the run was to give it, or it is still a bare
     clone that was made since then and does not run.
     """
-    if vm.config is None:
-        return False
-    told = vcenter.settings(vm.config.extraConfig).get("guestinfo.metadata")
+    told = vcenter.settings(vm.get("config.extraConfig")).get("guestinfo.metadata")
     if told is not None:
         return bool(told == inputs["extraConfig"]["guestinfo.metadata"])
-    made = vm.config.createDate
-    return bool(
-        began
-        and made
-        and made >= began - _CLOCK_TOLERANCE
-        and vm.runtime.powerState == vim.VirtualMachine.PowerState.poweredOff
-    )
+    made = vm.get("config.createDate")
+    return bool(began and made and made >= began - _CLOCK_TOLERANCE and _is_off(vm))
 
 
-def _wait_for_tasks(vm: vim.VirtualMachine, progress: Progress) -> None:
-    """vCenter goes on with a clone although the run that asked for it is gone."""
-    for task in vm.recentTask:
-        if task.info.state in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running):
-            progress.line(f"waiting for vCenter to finish {task.info.descriptionId} of {vm.name}")
-            _finish(task)
+def _unfinished(task: vim.Task) -> bool:
+    return task.info.state in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running)
 
 
-def _finish(task: vim.Task) -> None:
-    deadline = time.monotonic() + _TASK_TIMEOUT_SECONDS
-    while task.info.state in (vim.TaskInfo.State.queued, vim.TaskInfo.State.running):
+def _finish(task: vim.Task, deadline: float | None = None) -> None:
+    deadline = deadline or time.monotonic() + _TASK_TIMEOUT_SECONDS
+    while _unfinished(task):
         if time.monotonic() > deadline:
             raise OnboardError(f"vCenter does not finish {task.info.descriptionId}", hint="look at its tasks")
         time.sleep(0.5)
