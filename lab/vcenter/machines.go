@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -37,7 +39,7 @@ func (a *additions) QueryConfigOption(ctx *simulator.Context, req *types.QueryCo
 // policies, and the size of a disk that exists already and is now attached.
 func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	vm := machine(ctx, req.This)
-	task := simulator.CreateTask(vm, "reconfigVm", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(vm, "reconfigVMTask", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		sizeAttachedDisks(ctx, &req.Spec)
 		reconfigure := vm.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody).Res.Returnval
 		if fault := waitFor(ctx, reconfigure); fault != nil {
@@ -181,8 +183,16 @@ func (w *watcher) Reference() types.ManagedObjectReference {
 }
 
 func (w *watcher) PutObject(_ *simulator.Context, item mo.Reference) {
-	if vm, ok := item.(*simulator.VirtualMachine); ok && vm.Config != nil {
-		complete(vm)
+	switch object := item.(type) {
+	case *simulator.VirtualMachine:
+		if object.Config != nil {
+			complete(object)
+		}
+	case *simulator.Task:
+		// It must be a method's name or nothing; clients look the method up by it.
+		if !strings.HasSuffix(object.Info.Name, "_Task") {
+			object.Info.Name = ""
+		}
 	}
 }
 

@@ -41,3 +41,14 @@ func TestHardwareVersionIsThatOfTheTemplates(t *testing.T) {
 		t.Errorf("the environment has version %d", have)
 	}
 }
+
+func TestTasksAreNamedAfterTheirMethodOrNotAtAll(t *testing.T) {
+	l := startLab(t)
+	vm := l.clone("gra-dns01")
+	if name := l.wait(vm.Reconfigure(l.ctx, types.VirtualMachineConfigSpec{NumCPUs: 2})).Name; name != "ReconfigVM_Task" {
+		t.Errorf("reconfiguring is %q", name)
+	}
+	if name := l.wait(vm.PowerOn(l.ctx)).Name; name != "" && name != "PowerOnVM_Task" {
+		t.Errorf("powering on is %q, which is no method", name)
+	}
+}

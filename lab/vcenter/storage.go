@@ -7,8 +7,10 @@ import (
 	"path"
 
 	"github.com/google/uuid"
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
+	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
@@ -74,7 +76,7 @@ func (a *additions) RefreshDatastore(*simulator.Context, *types.RefreshDatastore
 // asks for it, and would take none for a disk that has shrunk and replace it.
 func (a *additions) SearchDatastoreTask(ctx *simulator.Context, req *types.SearchDatastore_Task) soap.HasFault {
 	browser := ctx.Map.Get(req.This).(*simulator.HostDatastoreBrowser)
-	task := simulator.CreateTask(browser, "searchDatastore", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(searched(ctx, browser, req.DatastorePath), "searchDatastoreTask", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		search := browser.SearchDatastoreTask(ctx, req).(*methods.SearchDatastore_TaskBody).Res.Returnval
 		if fault := waitFor(ctx, search); fault != nil {
 			return nil, fault
@@ -93,6 +95,18 @@ func (a *additions) SearchDatastoreTask(ctx *simulator.Context, req *types.Searc
 	return &methods.SearchDatastore_TaskBody{
 		Res: &types.SearchDatastore_TaskResponse{Returnval: task.Run(ctx)},
 	}
+}
+
+// searched is the object that a search is about: a datastore, by the browser's path.
+// Clients expect a task to be about something in the inventory.
+func searched(ctx *simulator.Context, browser *simulator.HostDatastoreBrowser, file string) mo.Reference {
+	var place object.DatastorePath
+	if place.FromString(file) {
+		if entity := ctx.Map.FindByName(place.Datastore, browser.Datastore); entity != nil {
+			return entity
+		}
+	}
+	return browser
 }
 
 // diskCapacityKiB reads a disk's size from its descriptor; 0 if it has none.

@@ -34,6 +34,9 @@ func (l *lab) sizeOnDatastore() int64 {
 		Details:      &types.FileQueryFlags{FileType: true},
 		MatchPattern: []string{"gra-fs01-data.vmdk"},
 	}))
+	if info.Entity == nil || *info.Entity != store.Reference() {
+		l.t.Errorf("the search is about %v", info.Entity)
+	}
 	found := info.Result.(types.HostDatastoreBrowserSearchResults).File
 	if len(found) == 0 {
 		return -1

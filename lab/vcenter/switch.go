@@ -118,7 +118,7 @@ func (m *switchManager) QueryDvsByUuid(ctx *simulator.Context, req *types.QueryD
 // group as its result before it is seen as complete.
 func (a *additions) CreateDVPortgroupTask(ctx *simulator.Context, req *types.CreateDVPortgroup_Task) soap.HasFault {
 	dvs := ctx.Map.Get(req.This).(*simulator.DistributedVirtualSwitch)
-	task := simulator.CreateTask(dvs, "createDVPortgroup", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+	task := simulator.CreateTask(dvs, "createDVPortgroupTask", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		before := len(dvs.Portgroup)
 		add := dvs.AddDVPortgroupTask(ctx, &types.AddDVPortgroup_Task{
 			This: dvs.Self,

@@ -55,6 +55,13 @@ class Door:
         (datacenter,) = self._all(vim.Datacenter)
         return datacenter
 
+    def permissions(self, managed: Any) -> dict[str, str]:
+        """Who has which role directly on an object."""
+        manager = self._service.RetrieveContent().authorizationManager
+        roles = {role.roleId: role.name for role in manager.roleList}
+        entries = manager.RetrieveEntityPermissions(managed, False)
+        return {entry.principal.lower(): roles[entry.roleId] for entry in entries}
+
     @staticmethod
     def disks(machine: Any) -> list[Any]:
         devices = [d for d in machine.config.hardware.device if isinstance(d, vim.vm.device.VirtualDisk)]
@@ -78,6 +85,8 @@ class Door:
         """Names of the tags on an object, as the REST API tells them."""
         base = f"https://{self._vcenter.server}/rest/com/vmware/cis"
         with requests.Session() as session:
+            # Else a CA bundle from the environment would win.
+            session.trust_env = False
             session.verify = str(self._vcenter.ca_file)
             login = session.post(f"{base}/session", auth=(self._vcenter.user, self._vcenter.password), timeout=10)
             login.raise_for_status()

@@ -60,7 +60,7 @@ def test_ownership_is_readable(stack: Stack, vcenter: VCenter) -> None:
         assert [value.value for value in machine.customValue] == ["grabow"]
         folder = machine.parent
         assert door.tags_of(folder) == {"grabow"}
-        assert [entry.principal for entry in folder.permission] == ["VSPHERE.LOCAL\\grabow-it"]
+        assert door.permissions(folder) == {"vsphere.local\\grabow-it": "ksm-member"}
         assert machine.resourcePool.config.memoryAllocation.limit == 65536
 
 
