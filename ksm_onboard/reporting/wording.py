@@ -16,7 +16,7 @@ AREAS: Mapping[Area, str] = {
     Area.STORAGE: "Speicher",
     Area.REDUNDANCY: "Redundanz",
     Area.PERMISSIONS: "Berechtigungen",
-    Area.MACHINES: "Grundkonfiguration der Geräte",
+    Area.MACHINES: "Grundeinrichtung der Geräte",
     Area.APPLICATIONS: "Anwendungen",
     Area.SHARES: "Netzlaufwerke",
     Area.PRINTING: "Druckdienste",

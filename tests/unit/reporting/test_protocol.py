@@ -229,7 +229,7 @@ def test_every_difference_and_every_gap_is_an_open_point(plan: Plan, write: Writ
     assert ("Abweichung", "Netzlaufwerke, bauamt: Netzlaufwerk (/srv/data/bauamt) fehlt.") in texts
     strange = "Server, gra-old01 (grabow): virtuelle Maschine vorhanden, aber nicht deklariert."
     assert ("Abweichung", strange) in texts
-    gaps = "49 Geräte (gra-ws0007 bis gra-ws0055): Grundkonfiguration der Geräte und Anwendungen"
+    gaps = "49 Geräte (gra-ws0007 bis gra-ws0055): Grundeinrichtung der Geräte und Anwendungen"
     assert ("Nicht geprüft", f"{gaps} (im Labor nicht gestartet).") in texts
     failed = "Konfigurationslauf, gra-db02: fehlgeschlagen: package <x> not found"
     assert ("Abweichung", failed) in texts
