@@ -35,6 +35,7 @@ var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "ad
 
 // added lists, per kind of object, the methods that additions takes over.
 var added = map[string][]string{
+	"AuthorizationManager":     {"AddAuthorizationRole"},
 	"DistributedVirtualSwitch": {"CreateDVPortgroup_Task"},
 	"Datastore":                {"RefreshDatastore"},
 	"EnvironmentBrowser":       {"QueryConfigOption"},

@@ -121,6 +121,31 @@ func isRunning(vm *simulator.VirtualMachine) bool {
 	return vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
 }
 
+// forget takes a machine that is gone out of the cluster's groups, rules and
+// overrides, as vCenter does.
+func (d *drs) forget(ctx *simulator.Context, vm types.ManagedObjectReference) {
+	cluster := d.registry.Get(d.cluster).(*simulator.ClusterComputeResource)
+	ctx.WithLock(cluster, func() {
+		config := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
+		for _, group := range config.Group {
+			if g, ok := group.(*types.ClusterVmGroup); ok {
+				g.Vm = without(g.Vm, vm)
+			}
+		}
+		for _, rule := range config.Rule {
+			switch r := rule.(type) {
+			case *types.ClusterAntiAffinityRuleSpec:
+				r.Vm = without(r.Vm, vm)
+			case *types.ClusterAffinityRuleSpec:
+				r.Vm = without(r.Vm, vm)
+			}
+		}
+		config.DasVmConfig = slices.DeleteFunc(config.DasVmConfig, func(o types.ClusterDasVmConfigInfo) bool { return o.Key == vm })
+		config.DrsVmConfig = slices.DeleteFunc(config.DrsVmConfig, func(o types.ClusterDrsVmConfigInfo) bool { return o.Key == vm })
+		config.VmOrchestration = slices.DeleteFunc(config.VmOrchestration, func(o types.ClusterVmOrchestrationInfo) bool { return o.Vm == vm })
+	})
+}
+
 // ruleSet is what the cluster asks of one machine.
 type ruleSet struct {
 	wanted   [][]types.ManagedObjectReference // run on one of these hosts, each

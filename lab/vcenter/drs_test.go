@@ -107,3 +107,28 @@ func TestMachineStaysWhereItsDatastoreIs(t *testing.T) {
 		t.Errorf("its datastore is in section B, it runs on %s", host)
 	}
 }
+
+func TestDestroyedMachineLeavesTheRules(t *testing.T) {
+	l := startLab(t)
+	first, second := l.clone("gra-dns01"), l.clone("gra-dns02")
+	machines := []types.ManagedObjectReference{first.Reference(), second.Reference()}
+	l.configureCluster(types.ClusterConfigSpecEx{
+		GroupSpec: []types.ClusterGroupSpec{addGroup(&types.ClusterVmGroup{
+			ClusterGroupInfo: types.ClusterGroupInfo{Name: "dns"}, Vm: machines})},
+		RulesSpec: []types.ClusterRuleSpec{addRule(&types.ClusterAntiAffinityRuleSpec{
+			ClusterRuleInfo: types.ClusterRuleInfo{Name: "apart"}, Vm: machines})},
+		DasVmConfigSpec: []types.ClusterDasVmConfigSpec{{
+			ArrayUpdateSpec: types.ArrayUpdateSpec{Operation: types.ArrayUpdateOperationAdd},
+			Info:            &types.ClusterDasVmConfigInfo{Key: first.Reference()}}},
+	})
+	l.wait(first.Destroy(l.ctx))
+	cluster, err := l.finder.ClusterComputeResource(l.ctx, "sn-cluster01")
+	l.must(err)
+	config, err := cluster.Configuration(l.ctx)
+	l.must(err)
+	group := config.Group[0].(*types.ClusterVmGroup).Vm
+	rule := config.Rule[0].(*types.ClusterAntiAffinityRuleSpec).Vm
+	if len(group) != 1 || group[0] != second.Reference() || len(rule) != 1 || len(config.DasVmConfig) != 0 {
+		t.Errorf("group %v, rule %v, overrides %v", group, rule, config.DasVmConfig)
+	}
+}

@@ -175,6 +175,7 @@ func machine(ctx *simulator.Context, ref types.ManagedObjectReference) *simulato
 // watcher is told by the registry of every object that comes, changes or goes.
 type watcher struct {
 	guests   *guests
+	drs      *drs
 	policies *policies
 }
 
@@ -207,9 +208,15 @@ func (w *watcher) UpdateObject(ctx *simulator.Context, item mo.Reference, change
 	}
 }
 
+// RemoveObject also ends what the simulator leaves pointing at an object that is
+// gone, and that a client would stumble over.
 func (w *watcher) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectReference) {
-	if ref.Type == "VirtualMachine" {
+	switch ref.Type {
+	case "VirtualMachine":
 		w.guests.removed(ref)
 		w.policies.forget(ref.Value)
+		w.drs.forget(ctx, ref)
+	case "DistributedVirtualPortgroup":
+		leaveHosts(ctx, ref)
 	}
 }

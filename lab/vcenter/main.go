@@ -143,7 +143,7 @@ func (d *datacentre) equip(driver, user, password string) *guests {
 	}
 	d.replaceSwitchManager()
 	policies := installPolicies()
-	d.registry.AddHandler(&watcher{guests: machines, policies: policies})
+	d.registry.AddHandler(&watcher{guests: machines, drs: scheduler, policies: policies})
 	d.installDispatch(&additions{guests: machines, drs: scheduler, policies: policies})
 	d.checkLogin(user, password)
 	return machines

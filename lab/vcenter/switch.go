@@ -144,3 +144,15 @@ func waitFor(ctx *simulator.Context, ref types.ManagedObjectReference) types.Bas
 	}
 	return nil
 }
+
+// leaveHosts takes a port group that is gone from its hosts and their cluster.
+func leaveHosts(ctx *simulator.Context, portgroup types.ManagedObjectReference) {
+	for _, entity := range ctx.Map.All("HostSystem") {
+		host := entity.(*simulator.HostSystem)
+		ctx.Map.RemoveReference(ctx, host, &host.Network, portgroup)
+	}
+	for _, entity := range ctx.Map.All("ClusterComputeResource") {
+		cluster := entity.(*simulator.ClusterComputeResource)
+		ctx.Map.RemoveReference(ctx, cluster, &cluster.Network, portgroup)
+	}
+}

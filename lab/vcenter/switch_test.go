@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/vmware/govmomi/object"
@@ -72,6 +73,12 @@ func TestPortGroupIsTheResultOfItsTask(t *testing.T) {
 	vlan := portgroup.Config.DefaultPortConfig.(*types.VMwareDVSPortSetting).Vlan.(*types.VmwareDistributedVirtualSwitchVlanIdSpec)
 	if portgroup.Name != "grabow-srv" || vlan.VlanId != 1210 || *portgroup.Config.DistributedVirtualSwitch != dvs.Self {
 		t.Errorf("%s with VLAN %d on %v", portgroup.Name, vlan.VlanId, portgroup.Config.DistributedVirtualSwitch)
+	}
+	l.wait(object.NewCommon(l.client.Client, ref).Destroy(l.ctx))
+	for name, host := range all(l, "HostSystem", hostName) {
+		if slices.Contains(host.Network, ref) {
+			t.Errorf("%s still has the port group that was destroyed", name)
+		}
 	}
 	if _, err := methods.CreateDVPortgroup_Task(l.ctx, l.client, &types.CreateDVPortgroup_Task{
 		This: types.ManagedObjectReference{Type: switchOutside, Value: "dvs-999"},
