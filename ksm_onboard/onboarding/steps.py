@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory, secrets_dir, write_inventory
-from ksm_onboard.configuring.results import HostResult, RunResult
+from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
 from ksm_onboard.lab import instance
@@ -29,8 +28,7 @@ from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.driver import Driver, EngineRun
 from ksm_onboard.provisioning.environment import Engine
 from ksm_onboard.reporting.documents import Documents, write_documents
-from ksm_onboard.reporting.protocol import ConfigurationSummary
-from ksm_onboard.reporting.protocol import HostResult as HostOutcome
+from ksm_onboard.reporting.protocol import summarise
 from ksm_onboard.vcenter import host_keys, session
 from ksm_onboard.verifying.audit import load_audit, reports_dir, save_audit, verify
 from ksm_onboard.verifying.audit_report import AuditReport
@@ -137,7 +135,7 @@ class Onboarding:
             self.connection,
             self.plan,
             load_audit(self.reports),
-            _summary(run) if run else None,
+            summarise(run) if run else None,
             folder=self.reports,
             now=datetime.now(UTC),
         )
@@ -162,26 +160,3 @@ class Onboarding:
         with session(self.connection) as vcenter:
             published = host_keys(vcenter, self.plan.member.folder)
         return {**published, **(self._lab_workstations() if self.connection.simulated else {})}
-
-
-def _summary(run: RunResult) -> ConfigurationSummary:
-    """A configuration run as the protocol tells it."""
-    return ConfigurationSummary(
-        started=run.started,
-        ended=run.ended,
-        outcome="interrupted" if run.status == "running" else run.status,
-        hosts=tuple(_host_outcome(name, host, run) for name, host in sorted(run.hosts.items())),
-    )
-
-
-def _host_outcome(name: str, host: HostResult, run: RunResult) -> HostOutcome:
-    outcome: Literal["ok", "changed", "failed", "unreachable", "unfinished"]
-    if host.failed:
-        outcome = "failed"
-    elif host.unreachable:
-        outcome = "unreachable"
-    elif run.status not in ("finished", "failed"):
-        outcome = "unfinished"
-    else:
-        outcome = "changed" if host.changed else "ok"
-    return HostOutcome(name=name, outcome=outcome, changed=host.changed, message="; ".join(host.problems))
