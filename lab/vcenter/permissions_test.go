@@ -9,7 +9,7 @@ import (
 
 func TestRolesCreatedAtOnceHaveIDsOfTheirOwn(t *testing.T) {
 	l := startLab(t)
-	manager := object.NewAuthorizationManager(l.client)
+	manager := object.NewAuthorizationManager(l.client.Client)
 	wanted := []string{"ksm-member-admin", "ksm-operator", "ksm-auditor", "ksm-backup"}
 	answered := make([]int32, len(wanted))
 	var together sync.WaitGroup
