@@ -101,6 +101,11 @@ class Door:
             tags = [session.get(f"{base}/tagging/tag/id:{tag}", timeout=10).json() for tag in attached.json()["value"]]
         return {tag["value"]["name"] for tag in tags}
 
+    def delete(self, machine: Any) -> None:
+        """What a person does by hand, past the engine."""
+        WaitForTask(machine.PowerOffVM_Task(), si=self._service)
+        WaitForTask(machine.Destroy_Task(), si=self._service)
+
     @staticmethod
     def eventually(condition: Callable[[], bool]) -> None:
         """Waits for something that vCenter does on its own time."""
