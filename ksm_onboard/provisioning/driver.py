@@ -16,13 +16,13 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.errors import InterruptedRunError, NotReadyError, OnboardError
+from ksm_onboard.errors import InterruptedRunError, NotReadyError
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.environment import Engine, engine_environment
@@ -250,23 +250,42 @@ def _started(command: list[str], driver: Driver) -> Iterator[_Process]:
 
 
 def _follow(process: _Process, log: _Log) -> bool:
-    """Read events until the engine ends. True if the person interrupted it."""
-    interrupted = False
-    while True:
-        try:
-            line = process.lines.get(timeout=_SAYS_IT_WAITS_AFTER_SECONDS)
-        except queue.Empty:
-            log.still_waiting()
-            continue
-        except KeyboardInterrupt:
-            process.interrupt()
-            if not interrupted:
+    """Read events until the engine ends. True if the person (or the pipeline, by SIGTERM) interrupted it."""
+    interruptions = 0
+
+    def on_signal(*_: object) -> None:
+        nonlocal interruptions
+        interruptions += 1
+        process.interrupt()
+
+    with _handling(on_signal):
+        told = False
+        while True:
+            try:
+                line = process.lines.get(timeout=_SAYS_IT_WAITS_AFTER_SECONDS)
+            except queue.Empty:
+                log.still_waiting()
+                continue
+            if interruptions and not told:
                 log.progress.line("interrupted: finishing what is under way (Ctrl-C again stops at once)")
-            interrupted = True
-            continue
-        if line is None:
-            return interrupted
-        log.take(line)
+                told = True
+            if line is None:
+                return interruptions > 0
+            log.take(line)
+
+
+@contextlib.contextmanager
+def _handling(handler: Callable[..., None]) -> Iterator[None]:
+    """Let ``handler`` take SIGINT and SIGTERM for a while; an exception could strike anywhere, and lose events."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 @dataclass
@@ -359,6 +378,3 @@ def _name(urn: str) -> str:
 
 def _label(urn: str) -> str:
     return f"{_type(urn).rsplit(':', 1)[-1]} {_name(urn)}"
-
-
-__all__ = ["PARALLEL", "Driver", "EngineRun", "OnboardError"]

@@ -71,7 +71,8 @@ _CAUSES = (
         r"protected|marked for protection",
         OnboardError,
         "this would delete or replace data that outlives its server; nothing of it was touched: {resources}",
-        "if the data may go, take the protection away by hand first: pulumi state unprotect <urn> -s {stack}",
+        "undo the change in the declaration: name, size and tier of a data disk are fixed once it exists;"
+        " if its data may go, take the protection away by hand first: pulumi state unprotect <urn> -s {stack}",
     ),
     _cause(
         r"timeout waiting for an available IP address",
@@ -93,7 +94,9 @@ _CAUSES = (
     ),
 )
 
-_NOISE = re.compile(r"^(update|preview|destroy|refresh|resource \w+) failed$|^\s*$")
+_NOISE = re.compile(
+    r"^(update|preview|destroy|refresh|resource \w+) failed$|^\s*$|^an unhandled error occurred: program exited with"
+)
 
 
 def explain(stack: str, connection: Connection, diagnostics: Sequence[Diagnostic], rest: str) -> OnboardError:
@@ -128,8 +131,6 @@ def innermost(message: str) -> str:
         message = message.strip().splitlines()[-1].removeprefix("Exception: ")
     message = re.sub(r"\b\d+ errors? occurred:\s*\*?", "", message)
     message = re.sub(r"\b\w+ing urn:pulumi:\S+:\s*", "", message)
-    message = re.sub(
-        r"^.*?invocation of (vsphere:index/\w+)(:\w+)? returned an error: ", r"\1: ", message, flags=re.DOTALL
-    )
+    message = re.sub(r"^.*?invocation of \S+ returned an error: (invoking \S+: )?", "", message, flags=re.DOTALL)
     message = re.sub(r"^error: ", "", message.strip())
     return re.sub(r"\n\s*\n+", "\n", message).strip()
