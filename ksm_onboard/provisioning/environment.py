@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shlex
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -82,7 +83,9 @@ def _backend_folder(project: Project, connection: Connection) -> Path:
 
 def _private_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.parent.is_dir():
+            _private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise NotReadyError(f"cannot create the folder {folder}: {error.strerror}") from None
 
@@ -99,16 +102,14 @@ def _passphrase_file(project: Project) -> Path:
         )
     _private_folder(project.state)
     # Written aside and linked into place: two runs that start together end up with one passphrase.
-    draft = file.with_name(f"passphrase.{os.getpid()}")
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(secrets.token_urlsafe(32) + "\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, file)
+        with tempfile.NamedTemporaryFile("w", dir=project.state, prefix="passphrase.") as draft:
+            draft.write(secrets.token_urlsafe(32) + "\n")
+            draft.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(draft.name, file)
     except OSError as error:
         raise NotReadyError(f"cannot write the passphrase file {file}: {error.strerror}") from None
-    finally:
-        draft.unlink(missing_ok=True)
     return file
 
 
