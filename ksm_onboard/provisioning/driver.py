@@ -147,18 +147,21 @@ class Driver:
 
     def _ask(self, *arguments: str, text: str | None = None) -> str:
         """Run a short command and return what it prints."""
-        done = subprocess.run(
-            self._command(*arguments),
-            cwd=self.project.root,
-            env=self._environment(),
-            input=text,
-            stdin=subprocess.DEVNULL if text is None else None,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                self._command(*arguments),
+                cwd=self.project.root,
+                env=self._environment(),
+                input=text,
+                stdin=subprocess.DEVNULL if text is None else None,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except OSError as error:
+            raise _cannot_start(self.engine, error) from None
         if done.returncode != 0:
-            stack = arguments[-1]
+            stack = arguments[arguments.index("--stack") + 1] if "--stack" in arguments else ""
             raise explain(stack, self.connection, (), done.stderr or done.stdout)
         return done.stdout
 
@@ -233,14 +236,19 @@ class _Process:
             self._popen.send_signal(signal.SIGINT)
 
 
+def _cannot_start(engine: Engine, error: OSError) -> NotReadyError:
+    return NotReadyError(
+        f"cannot start the engine {engine.bin / 'pulumi'}: {error.strerror}",
+        hint="prepare it with: ksm-onboard lab setup",
+    )
+
+
 @contextlib.contextmanager
 def _started(command: list[str], driver: Driver) -> Iterator[_Process]:
     try:
         process = _Process(command, driver.project.root, driver._environment())
     except OSError as error:
-        raise NotReadyError(
-            f"cannot start the engine {command[0]}: {error.strerror}", hint="prepare it with: ksm-onboard lab setup"
-        ) from None
+        raise _cannot_start(driver.engine, error) from None
     try:
         yield process
     finally:

@@ -1,0 +1,260 @@
+"""The driver against a stand-in for the engine: a program that plays back events, and waits to be interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ksm_onboard.connection import Connection
+from ksm_onboard.errors import ExitCode, InterruptedRunError, NotReadyError, OnboardError
+from ksm_onboard.project import Project
+from ksm_onboard.provisioning.driver import Driver
+
+STAND_IN = """#!{python}
+import json, os, pathlib, signal, sys, time
+here = pathlib.Path(__file__).parent
+arguments = sys.argv[1:]
+with (here / "calls").open("a") as calls:
+    calls.write(json.dumps(arguments) + "\\n")
+answers = json.loads((here / "answers.json").read_text())
+command = arguments[0] if arguments[0] != "stack" else " ".join(arguments[:2])
+answer = answers.get(command, {{}})
+interrupted = []
+signal.signal(signal.SIGINT, lambda *_: interrupted.append(1))
+for line in answer.get("lines", []):
+    print(line, flush=True)
+    if line == "WAIT":
+        (here / "waiting").touch()
+        while not interrupted:
+            time.sleep(0.01)
+        (here / "interrupted").write_text(str(len(interrupted)))
+sys.stderr.write(answer.get("errors", ""))
+sys.exit(answer.get("code", 0))
+"""
+
+PREFIX = "urn:pulumi:grabow::ksm-onboard::ksm:member:Member$"
+VM = PREFIX + "ksm:member:Server$vsphere:index/virtualMachine:VirtualMachine::gra-dns01"
+POOL = PREFIX + "vsphere:index/resourcePool:ResourcePool::grabow"
+SERVER = PREFIX + "ksm:member:Server::gra-dns01"
+
+
+class Told:
+    """Keeps what was reported."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, title: str) -> None:
+        self.lines.append(f"# {title}")
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Engine:
+    def __init__(self, bin_: Path) -> None:
+        self.bin = bin_
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def answer(self, **answers: dict[str, Any]) -> None:
+        usual: dict[str, Any] = {
+            "stack ls": {"lines": [json.dumps([{"name": "grabow"}, {"name": "organization/ksm-onboard/schwerin"}])]},
+            "stack export": {"lines": [json.dumps({"version": 3, "deployment": {"resources": []}})]},
+        }
+        named = {name.replace("_", " "): answer for name, answer in answers.items()}
+        (self.bin / "answers.json").write_text(json.dumps(usual | named))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        return [json.loads(line) for line in (self.bin / "calls").read_text().splitlines()]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "pulumi"
+    program.write_text(STAND_IN.format(python=sys.executable))
+    program.chmod(0o755)
+    engine = Engine(folder)
+    engine.answer()
+    return engine
+
+
+@pytest.fixture
+def driver(tmp_path: Path, connection: Connection, engine: Engine) -> Driver:
+    (tmp_path / "Pulumi.yaml").touch()
+    return Driver(Project(tmp_path), connection, engine)
+
+
+def event(kind: str, urn: str, op: str, *, planning: bool = False) -> str:
+    return json.dumps({kind: {"metadata": {"urn": urn, "op": op}, "planning": planning}})
+
+
+def done(urn: str, op: str, *, planning: bool = False) -> str:
+    return event("resOutputsEvent", urn, op, planning=planning)
+
+
+def summary(**counts: int) -> str:
+    return json.dumps({"summaryEvent": {"resourceChanges": counts}})
+
+
+def error(urn: str, message: str) -> str:
+    return json.dumps({"diagnosticEvent": {"severity": "error", "urn": urn, "message": message}})
+
+
+def test_a_line_per_finished_resource_with_a_running_count(driver: Driver, engine: Engine) -> None:
+    planned = [done(urn, "create", planning=True) for urn in (SERVER, POOL, VM)]
+    engine.answer(
+        up={
+            "lines": [
+                *planned,
+                summary(create=3),
+                done(POOL, "create"),
+                done(SERVER, "create"),
+                done(VM, "create"),
+                summary(create=3, same=4),
+            ]
+        }
+    )
+    told = Told()
+    run = driver.up("grabow", told)
+    assert told.lines == ["created ResourcePool grabow (1 of 2)", "created VirtualMachine gra-dns01 (2 of 2)"]
+    assert (run.changes, run.unchanged) == (3, 4)
+
+
+def test_nothing_changed_is_recognisable(driver: Driver, engine: Engine) -> None:
+    engine.answer(up={"lines": [summary(same=39, read=1)]})
+    told = Told()
+    run = driver.up("grabow", told)
+    assert (run.changes, run.unchanged, told.lines) == (0, 39, [])
+
+
+def test_what_would_be_replaced_or_deleted_is_named(driver: Driver, engine: Engine) -> None:
+    lines = [done(VM, "replace", planning=True), done(POOL, "delete", planning=True), summary(replace=1, delete=1)]
+    engine.answer(preview={"lines": lines})
+    run = driver.preview("grabow", Told())
+    assert run.replaced == ("VirtualMachine gra-dns01",)
+    assert run.deleted == ("ResourcePool grabow",)
+    assert run.changes == 2
+
+
+def test_a_new_stack_is_made_an_old_one_is_not(driver: Driver, engine: Engine) -> None:
+    driver.up("grabow", Told())
+    assert ["stack", "init"] not in [call[:2] for call in engine.calls]
+    driver.up("goldberg", Told())
+    (made,) = [call for call in engine.calls if call[:2] == ["stack", "init"]]
+    assert made[2:5] == ["--no-select", "--stack", "goldberg"]
+
+
+def test_every_call_names_its_stack_and_none_asks_questions(driver: Driver, engine: Engine) -> None:
+    driver.up("grabow", Told())
+    (up,) = [call for call in engine.calls if call[0] == "up"]
+    assert up[1:3] == ["--stack", "grabow"]
+    assert {"--yes", "--json", "--parallel"} <= set(up)
+    assert up[up.index("--parallel") + 1] == "8"
+    assert all("--non-interactive" in call for call in engine.calls)
+    assert "--skip-preview" not in up, "the preview is what stops a run that would delete data"
+
+
+def test_no_secret_is_in_any_call(driver: Driver, engine: Engine, connection: Connection) -> None:
+    driver.up("grabow", Told())
+    passphrase = (driver.project.state / "passphrase").read_text().strip()
+    written = json.dumps(engine.calls)
+    assert passphrase not in written
+    assert connection.vcenter.password() not in written
+
+
+def test_destroying_leaves_protected_disks(driver: Driver, engine: Engine) -> None:
+    driver.destroy("grabow", Told())
+    (call,) = [call for call in engine.calls if call[0] == "destroy"]
+    assert "--exclude-protected" in call
+
+
+def test_a_failed_run_says_why(driver: Driver, engine: Engine) -> None:
+    failed = [event("resOpFailedEvent", VM, "create"), error(VM, "1 error occurred:\n\t* out of luck")]
+    engine.answer(up={"lines": failed, "code": 1})
+    told = Told()
+    with pytest.raises(OnboardError, match="gra-dns01: out of luck"):
+        driver.up("grabow", told)
+    assert told.lines == ["failed: VirtualMachine gra-dns01"]
+
+
+def test_what_the_engine_writes_besides_its_events_is_heard(driver: Driver, engine: Engine) -> None:
+    engine.answer(up={"errors": "error: incorrect passphrase\n", "code": 1})
+    with pytest.raises(NotReadyError, match="passphrase"):
+        driver.up("grabow", Told())
+
+
+def test_an_unknown_stack_has_no_outputs(driver: Driver) -> None:
+    with pytest.raises(NotReadyError, match="'nosuch' is not set up yet"):
+        driver.outputs("nosuch")
+
+
+def test_outputs(driver: Driver, engine: Engine) -> None:
+    engine.answer(stack_output={"lines": ['{"folder": "grabow"}']})
+    assert driver.outputs("grabow") == {"folder": "grabow"}
+
+
+def test_a_missing_engine_is_named(driver: Driver, engine: Engine, tmp_path: Path) -> None:
+    (engine.bin / "pulumi").unlink()
+    with pytest.raises(NotReadyError, match="cannot start the engine"):
+        driver.up("grabow", Told())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_is_passed_on_once_and_waited_for(
+    driver: Driver, engine: Engine, number: signal.Signals
+) -> None:
+    engine.answer(up={"lines": ["WAIT", done(POOL, "create"), summary(create=1)], "code": 1})
+    threading.Thread(target=_signal_once_waiting, args=(engine.bin / "waiting", number)).start()
+    before = signal.getsignal(number)
+    told = Told()
+    with pytest.raises(InterruptedRunError) as raised:
+        driver.up("grabow", told)
+    assert raised.value.exit_code is ExitCode.INTERRUPTED
+    assert (engine.bin / "interrupted").read_text() == "1"
+    assert "created ResourcePool grabow (1)" in told.lines
+    assert signal.getsignal(number) is before
+
+
+def _signal_once_waiting(waiting: Path, number: signal.Signals) -> None:
+    while not waiting.exists():
+        time.sleep(0.01)
+    time.sleep(0.1)
+    os.kill(os.getpid(), number)
+
+
+def test_a_held_stack_is_left_alone(driver: Driver, engine: Engine) -> None:
+    lock = driver.project.state / "lab/pulumi/.pulumi/locks/organization/ksm-onboard/grabow/1.json"
+    lock.parent.mkdir(parents=True)
+    held = {"pid": os.getpid(), "username": "ops", "hostname": os.uname().nodename}
+    lock.write_text(json.dumps({**held, "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime())}))
+    with pytest.raises(NotReadyError, match=f"worked on by process {os.getpid()}"):
+        driver.up("grabow", Told())
+    assert "up" not in [call[0] for call in engine.calls]
+    lock.write_text(json.dumps({**held, "hostname": "elsewhere", "timestamp": "2026-01-01T00:00:00Z"}))
+    with pytest.raises(NotReadyError, match="by ops on elsewhere"):
+        driver.up("grabow", Told())
+
+
+def test_the_lock_of_a_dead_run_is_released(driver: Driver, engine: Engine) -> None:
+    lock = driver.project.state / "lab/pulumi/.pulumi/locks/organization/ksm-onboard/grabow/1.json"
+    lock.parent.mkdir(parents=True)
+    # A process of that number exists, but began after the lock was taken: it is another one.
+    dead = {"pid": os.getpid(), "username": "ops", "hostname": os.uname().nodename}
+    lock.write_text(json.dumps({**dead, "timestamp": "2020-01-01T00:00:00.5Z"}))
+    told = Told()
+    driver.up("grabow", told)
+    assert [call[0] for call in engine.calls][-2:] == ["cancel", "up"]
+    assert "releasing the lock of a run that died" in told.lines[0]
