@@ -1,0 +1,176 @@
+"""Real hosts for every role, in a lab of their own beside any other: name ``roles-test``, addresses shifted by 64."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ksm_onboard.configuring.inventory import render_inventory, secrets_dir, write_inventory
+from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.configuring.run import configure
+from ksm_onboard.connection import Connection
+from ksm_onboard.lab import instance
+from ksm_onboard.lab.base_image import ensure_base_image
+from ksm_onboard.lab.certificates import ensure_ssh_key
+from ksm_onboard.lab.customisation import customise_without_metadata, parse_customisation
+from ksm_onboard.lab.hosts import Disk, HostKind, HostRecord, HostSettings, HostSpec, start_host
+from ksm_onboard.lab.packages import acquire_apt_proxy
+from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.plan import LocalAdminPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.progress import Silent
+from ksm_onboard.project import Project
+from ksm_onboard.provisioning.customisation import Customisation
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = "roles-test"
+SHIFT = 64
+SERVERS = ("gra-dns01", "gra-file01", "gra-print01", "gra-db01", "gra-db02", "gra-app01")
+WORKSTATION = "gra-ws0001"
+LOG_SERVER = "127.128.0.1"
+"""Nobody listens there: forwarding is configured, and waits."""
+
+
+@dataclass
+class Site:
+    """One host for each role (and a standby), a project that configures them, and a way to look into them."""
+
+    project: Project
+    connection: Connection
+    plan: Plan
+    settings: HostSettings
+    records: dict[str, HostRecord] = field(default_factory=dict)
+
+    def start(self, name: str) -> None:
+        """Start a host anew; its data disks stay what they were."""
+        machine = self.machine(name)
+        customisation = Customisation(ROOT / "templates", "ops", self.connection.guests.public_key())
+        userdata = customisation.userdata(machine)
+        if isinstance(machine, ServerPlan):
+            kind, disks = HostKind.VM, machine.disks
+            told = parse_customisation(customisation.metadata(machine), userdata)
+        else:
+            kind, disks = HostKind.WORKSTATION, ()
+            told = customise_without_metadata(name, machine.address, userdata)
+        virtual = tuple(Disk(disk.unit_number, disk.vmdk) for disk in disks)
+        spec = HostSpec(
+            name=name, kind=kind, uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), customisation=told, disks=virtual
+        )
+        self.records[name] = start_host(spec, self.settings)
+
+    def machine(self, name: str) -> ServerPlan | WorkstationPlan:
+        everything: list[ServerPlan | WorkstationPlan] = [*self.plan.member.servers, *self.plan.member.workstations]
+        return next(machine for machine in everything if machine.name == name)
+
+    def configure(self, **arguments: Any) -> RunResult:
+        """Write the inventory of what the plan says now, and run the playbook."""
+        files = render_inventory(
+            self.plan,
+            self.connection,
+            outputs={"servers": {s.name: {"address": str(s.address)} for s in self.plan.member.servers}},
+            host_keys={name: record.host_key for name, record in self.records.items()},
+            secrets=self.secrets,
+            workstations=[WORKSTATION],
+        )
+        write_inventory(self.project, "grabow", files)
+        return configure(self.project, self.connection, "grabow", progress=Silent(), **arguments)
+
+    @property
+    def secrets(self) -> Path:
+        return secrets_dir(self.project, self.connection, "grabow")
+
+    def address(self, name: str) -> str:
+        return str(self.connection.guests.reachable_at(self.machine(name).address))
+
+    def on(self, name: str, command: str, *, stdin: str = "", check: bool = True) -> str:
+        """What a shell command prints on a host (both streams), run by the operations account."""
+        known_hosts = self.project.inventories / "grabow" / "known_hosts.txt"
+        done = subprocess.run(
+            ["ssh", "-F", "none", "-i", str(self.connection.guests.private_key_file), "-o", "BatchMode=yes",
+             "-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
+             "-p", str(self.connection.guests.port), f"ops@{self.address(name)}", command],
+            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The first runs over fresh hosts, in this order."""
+
+    check: RunResult
+    converge: RunResult
+    again: RunResult
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    if os.geteuid() != 0:
+        pytest.skip("real hosts need root")
+    root = tmp_path_factory.mktemp("roles")
+    for name in ("roles", ".venv", "ansible.cfg", "Pulumi.yaml"):
+        (root / name).symlink_to(ROOT / name)
+    ensure_ssh_key(root / "ops", "ops@test")
+    (root / "ca.pem").write_text(_certificate())
+    instance.sweep(LAB, Silent())
+    base_image = ensure_base_image(Silent())
+    proxy = acquire_apt_proxy(LAB, Silent())
+    site = Site(
+        Project(root),
+        _connection(root, proxy),
+        _one_host_for_each_role(Declarations(Project(ROOT)).plan("grabow")),
+        HostSettings(LAB, base_image, SHIFT, 22, apt_proxy=proxy),
+    )
+    try:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(site.start, (*SERVERS, WORKSTATION)))
+        yield site
+    finally:
+        instance.sweep(LAB, Silent())
+
+
+@pytest.fixture(scope="session")
+def runs(site: Site) -> Runs:
+    """Only look first, then configure, then configure once more."""
+    return Runs(site.configure(check=True), site.configure(), site.configure())
+
+
+def _one_host_for_each_role(plan: Plan) -> Plan:
+    member, baseline = plan.member, plan.platform.baseline
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJr0pVq0Zl7FbU0ZQmJ1pQnXo3zTjO2r0wYc0mZ8pQbV support@test"
+    admins = (LocalAdminPlan(name="ksm-support", ssh_keys=(key,)),)
+    return plan.model_copy(
+        update={
+            "member": member.model_copy(update={"servers": tuple(s for s in member.servers if s.name in SERVERS)}),
+            "platform": plan.platform.model_copy(
+                update={"baseline": baseline.model_copy(update={"local_admins": admins, "log_servers": (LOG_SERVER,)})}
+            ),
+        }
+    )
+
+
+def _connection(root: Path, proxy: str) -> Connection:
+    return Connection.model_validate(
+        {
+            "name": "lab",
+            "simulated": True,
+            "vcenter": {"server": "127.0.0.1:1", "user": "nobody", "password_file": root / "none"},
+            "guests": {"private_key_file": root / "ops", "loopback_shift": SHIFT},
+            "trust": {"root_ca_file": root / "ca.pem"},
+            "packages": {"apt_proxy": proxy},
+        }
+    )
+
+
+def _certificate() -> str:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    command += ["-keyout", "/dev/null", "-subj", "/CN=Root of the role tests", "-days", "2"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
