@@ -41,7 +41,7 @@ var added = map[string][]string{
 	"EnvironmentBrowser":       {"QueryConfigOption"},
 	"HostDatastoreBrowser":     {"SearchDatastore_Task"},
 	"PropertyCollector":        {"Fetch"},
-	"VirtualMachine":           {"Destroy_Task", "RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
+	"VirtualMachine":           {"RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }
 
@@ -117,13 +117,18 @@ func sortPaths(method *simulator.Method) {
 
 // logCall writes one line for each request that changes something.
 func logCall(ctx *simulator.Context, method *simulator.Method) {
-	if ctx.Session == nil || ctx.Session.UserName == "" {
-		return
-	}
-	if strings.HasSuffix(method.Name, "_Task") || strings.HasPrefix(method.Name, "Create") && !strings.HasSuffix(method.Name, "View") &&
-		method.This.Type != "PropertyCollector" {
+	if ctx.Session != nil && ctx.Session.UserName != "" && changes(method) {
 		log.Printf("%s: %s on %s", ctx.Session.UserName, method.Name, label(ctx, method.This))
 	}
+}
+
+// changes goes by the names of the API's methods: long work ends in _Task, and what
+// creates something at once says so, but for a client's own views and filters.
+func changes(method *simulator.Method) bool {
+	if strings.HasSuffix(method.Name, "_Task") {
+		return !strings.HasPrefix(method.Name, "Search") && !strings.HasPrefix(method.Name, "Query")
+	}
+	return strings.HasPrefix(method.Name, "Create") && method.This.Type != "ViewManager" && method.This.Type != "PropertyCollector"
 }
 
 // label is what people know an object by.

@@ -117,48 +117,6 @@ func (a *additions) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) 
 	return res
 }
 
-// DestroyTask deletes every disk that is still attached, wherever it lies. The
-// simulator only deletes the machine's own directory; with that, a data disk that
-// a client forgot to detach would survive here and be lost in the real data centre.
-func (a *additions) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) (res soap.HasFault) {
-	vm := machine(ctx, req.This)
-	var files []string
-	ctx.WithLock(vm, func() {
-		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOff {
-			files = diskFiles(vm)
-		}
-		res = vm.DestroyTask(ctx, req)
-	})
-	if body := res.(*methods.Destroy_TaskBody); body.Res != nil && len(files) > 0 {
-		go deleteDisks(newContext(ctx.Map), body.Res.Returnval, files)
-	}
-	return res
-}
-
-// deleteDisks removes what is left of the disks once the machine itself is gone.
-func deleteDisks(ctx *simulator.Context, destroy types.ManagedObjectReference, files []string) {
-	if fault := waitFor(ctx, destroy); fault != nil {
-		return
-	}
-	manager := ctx.Map.VirtualDiskManager()
-	dc := ctx.Map.Any("Datacenter").Reference()
-	for _, file := range files {
-		ctx.WithLock(manager, func() {
-			manager.DeleteVirtualDiskTask(ctx, &types.DeleteVirtualDisk_Task{Name: file, Datacenter: &dc})
-		})
-	}
-}
-
-func diskFiles(vm *simulator.VirtualMachine) []string {
-	var files []string
-	for _, disk := range disks(vm) {
-		if backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
-			files = append(files, backing.GetVirtualDeviceFileBackingInfo().FileName)
-		}
-	}
-	return files
-}
-
 func disks(vm *simulator.VirtualMachine) []*types.VirtualDisk {
 	var found []*types.VirtualDisk
 	for _, device := range object.VirtualDeviceList(vm.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil)) {

@@ -120,6 +120,7 @@ func TestDetachedDiskSurvivesItsMachine(t *testing.T) {
 	}
 }
 
+// As in a real vCenter: the test of a disk that survives would mean nothing otherwise.
 func TestAttachedDiskGoesWithItsMachine(t *testing.T) {
 	l := startLab(t)
 	l.createDataDisk()

@@ -101,10 +101,15 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
         endpoint = _endpoint(folder / "ready", process, folder / "log")
         host, port = endpoint.rsplit(":", 1)
         password = (folder / "password").read_text().strip()
-        yield VCenter(host, int(port), USER, password, folder / "ca.pem", folder)
+        running = VCenter(host, int(port), USER, password, folder / "ca.pem", folder)
+        yield running
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (folder / "log").read_text()
+    started, stopped = (
+        sorted(call["name"] for verb, call in running.guest_calls() if verb == v) for v in ("start", "stop")
+    )
+    assert started == stopped, "a guest outlived the vCenter"
 
 
 def _endpoint(ready: Path, process: subprocess.Popen[bytes], log: Path) -> str:
