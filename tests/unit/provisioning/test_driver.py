@@ -228,6 +228,22 @@ def test_an_interruption_is_passed_on_once_and_waited_for(
     assert signal.getsignal(number) is before
 
 
+def test_long_work_says_what_it_waits_for(driver: Driver, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ksm_onboard.provisioning.driver._SAYS_IT_WAITS_AFTER_SECONDS", 0.03)
+    begun = [
+        event("resourcePreEvent", POOL, "create", planning=True),
+        event("resourcePreEvent", SERVER, "create"),
+        event("resourcePreEvent", POOL, "same"),
+        event("resourcePreEvent", VM, "create"),
+    ]
+    engine.answer(up={"lines": [*begun, "WAIT"], "code": 1})
+    threading.Thread(target=_signal_once_waiting, args=(engine.bin / "waiting", signal.SIGINT)).start()
+    told = Told()
+    with pytest.raises(InterruptedRunError):
+        driver.up("grabow", told)
+    assert {line for line in told.lines if line.startswith("waiting")} == {"waiting for VirtualMachine gra-dns01 (0 s)"}
+
+
 def _signal_once_waiting(waiting: Path, number: signal.Signals) -> None:
     while not waiting.exists():
         time.sleep(0.01)
