@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ksm_onboard.configuring.inventory import render_inventory, secrets_dir, write_inventory
+from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory, secrets_dir, write_inventory
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
@@ -75,12 +75,16 @@ class Site:
             self.plan,
             self.connection,
             outputs={"servers": {s.name: {"address": str(s.address)} for s in self.plan.member.servers}},
-            host_keys={name: record.host_key for name, record in self.records.items()},
+            host_keys=self.host_keys,
             secrets=self.secrets,
             workstations=[WORKSTATION],
         )
         write_inventory(self.project, "grabow", files)
         return configure(self.project, self.connection, "grabow", progress=Silent(), **arguments)
+
+    @property
+    def host_keys(self) -> dict[str, str]:
+        return {name: record.host_key for name, record in self.records.items()}
 
     @property
     def secrets(self) -> Path:
@@ -91,7 +95,8 @@ class Site:
 
     def on(self, name: str, command: str, *, stdin: str = "", check: bool = True) -> str:
         """What a shell command prints on a host (both streams), run by the operations account."""
-        known_hosts = self.project.inventories / "grabow" / "known_hosts.txt"
+        known_hosts = self.project.root / "known_hosts"
+        known_hosts.write_text(known_hosts_text(self.connection, map(self.machine, self.records), self.host_keys))
         done = subprocess.run(
             ["ssh", "-F", "none", "-i", str(self.connection.guests.private_key_file), "-o", "BatchMode=yes",
              "-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
