@@ -242,6 +242,8 @@ def _start_vcenter(places: LabPlaces, state: Path, program: Path, driver: Path, 
         ],
         _vcenter_group(places),
         log,
+        # The simulator keeps its datastores in temporary folders; here they are cleared away even if it is killed.
+        {"TMPDIR": str(places.run)},
     )
     background.wait_until(ready.exists, process, log, what="the lab's vCenter", seconds=_VCENTER_STARTS_WITHIN)
 

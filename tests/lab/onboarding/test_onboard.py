@@ -1,0 +1,249 @@
+"""Grabow from its declaration to the hand-over protocol, and what can go wrong on the way.
+
+The tests share one onboarded Grabow and put right what they break, in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim
+
+from .conftest import WORKSTATIONS, Checkout
+
+pytestmark = pytest.mark.lab
+
+
+def address(declared: str) -> str:
+    """Where the second lab shows a declared address."""
+    _, second, third, fourth = declared.split(".")
+    return f"127.{int(second) + 128}.{third}.{fourth}"
+
+
+def on_host(checkout: Checkout, declared: str, command: str) -> str:
+    key = checkout.state / "ssh" / "ops_ed25519"
+    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    done = checkout.run(
+        "ssh",
+        *("-i", str(key), "-p", str(connection["guests"]["port"]), "-o", "BatchMode=yes"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", f"UserKnownHostsFile={checkout.root}/inventories/grabow/known_hosts.txt"),
+        f"ops@{address(declared)}",
+        command,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def delete_vm(checkout: Checkout, name: str) -> None:
+    """As somebody would in the vSphere client; shares no code with the toolkit."""
+    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    host, port = connection["vcenter"]["server"].split(":")
+    instance = SmartConnect(
+        host=host,
+        port=int(port),
+        user=connection["vcenter"]["user"],
+        pwd=(checkout.state / "vcenter-password").read_text().strip(),
+        sslContext=ssl.create_default_context(cafile=str(checkout.state / "tls" / "ca.pem")),
+    )
+    try:
+        content = instance.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
+        vm = next(vm for vm in view.view if vm.name == name)
+        WaitForTask(vm.PowerOffVM_Task())
+        WaitForTask(vm.Destroy_Task())
+    finally:
+        Disconnect(instance)
+
+
+class Headings(HTMLParser):
+    """Collects the text of a page, and everything it would load from elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text: list[str] = []
+        self.loads: list[str] = []
+
+    def handle_starttag(self, _tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.loads += [
+            value for name, value in attrs if name in ("src", "href") and value and not value.startswith("#")
+        ]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_everything_declared_stands_and_the_protocol_says_so(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    assert onboarded["configuration"]["status"] == "finished"
+    assert len(onboarded["configuration"]["hosts"]) == 8 + WORKSTATIONS
+    assert onboarded["audit"]["differences"] == 0
+    assert onboarded["audit"]["points"] > 500
+    page = Headings()
+    page.feed(Path(onboarded["documents"]["html"]).read_text(encoding="utf-8"))
+    text = " ".join(page.text)
+    assert page.loads == []
+    assert "Übergabeprotokoll" in text
+    assert "Simulation" in text
+    for name in ("gra-dns01", "gra-file01", "gra-db02", "gra-ws0001", "Brandabschnitt A", "KeePassXC"):
+        assert name in text
+    written = json.loads(Path(onboarded["documents"]["json"]).read_text(encoding="utf-8"))
+    assert written["simulated"] is True
+    assert "Traceback" not in onboarded["log"]
+
+
+def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    hosts = checkout.ksm_json("lab", "status")["hosts"]
+    assert sorted(host["kind"] for host in hosts) == ["vm"] * 8 + ["workstation"] * WORKSTATIONS
+    assert on_host(checkout, "10.64.12.21", "hostname; systemctl is-system-running").split() == [
+        "gra-file01",
+        "running",
+    ]
+    assert "keepassxc" in on_host(checkout, "10.64.0.21", "dpkg-query -W -f '${Package} ${Status}' keepassxc")
+
+
+def test_a_second_onboarding_changes_nothing_and_says_so(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    done = checkout.ksm("onboard", "grabow", "--workstations", str(WORKSTATIONS), "--json")
+    again = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [stack["changes"] for stack in again["stacks"]] == [0, 0]
+    assert again["configuration"]["hosts"]
+    assert {host["changed"] for host in again["configuration"]["hosts"].values()} == {0}
+    assert "0 Pulumi changes, 0 Ansible changes" in done.stderr
+    assert "build" not in done.stderr
+
+
+@pytest.mark.parametrize("stack", ["schwerin", "grabow"])
+def test_plain_pulumi_sees_no_changes(checkout: Checkout, onboarded: dict[str, Any], stack: str) -> None:
+    done = checkout.pulumi("preview", "-s", stack, "--expect-no-changes")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_plain_ansible_works_on_the_inventory(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    done = checkout.run(".venv/bin/ansible-playbook", "-i", "inventories/grabow", "roles/site.yml", "-l", "gra-dns01")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert re.search(r"gra-dns01 +: ok=\d+ +changed=0 +unreachable=0 +failed=0", done.stdout)
+
+
+def test_a_vm_deleted_behind_our_back_is_found_and_brought_back(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    on_host(checkout, "10.64.12.21", "echo Akte | sudo tee /srv/data/verwaltung/akte.txt")
+    delete_vm(checkout, "gra-file01")
+    found = checkout.ksm("verify", "grabow", "--json")
+    assert found.returncode == 4
+    missing = [d for d in json.loads(found.stdout)["differences"] if d["kind"] == "missing"]
+    assert ("gra-file01", "vm") in [(d["object"], d["attribute"]) for d in missing]
+    brought_back = checkout.ksm("up", "grabow")
+    assert brought_back.returncode == 0, brought_back.stderr
+    configured = checkout.ksm("configure", "grabow", "--limit", "gra-file01")
+    assert configured.returncode == 0, configured.stderr
+    assert on_host(checkout, "10.64.12.21", "sudo cat /srv/data/verwaltung/akte.txt") == "Akte\n"
+    verified = checkout.ksm("verify", "grabow")
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    done = checkout.pulumi("destroy", "-s", "grabow", "--yes")
+    assert done.returncode != 0
+    assert "protected" in done.stdout + done.stderr
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 8 + WORKSTATIONS
+
+
+def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    gone = checkout.pulumi("destroy", "-s", "grabow", "--yes", "--exclude-protected")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+    assert [h["kind"] for h in checkout.ksm_json("lab", "status")["hosts"]] == ["workstation"] * WORKSTATIONS
+
+    code, output = checkout.interrupted("up", "grabow", until="created VirtualMachine")
+    assert code == 130, output
+    assert "Traceback" not in output
+
+    completed = checkout.ksm("up", "grabow")
+    assert completed.returncode == 0, completed.stderr
+    assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 8 + WORKSTATIONS
+
+
+def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    catalogue = checkout.root / "catalogue" / "zzz-test.yaml"
+    declaration = checkout.root / "stacks" / "grabow.yaml"
+    before = declaration.read_text(encoding="utf-8")
+    catalogue.write_text(
+        "domain: test\napplications:\n"
+        "  gibt-es-nicht: {product: Gibt es nicht, vendor: Niemand, component: client,"
+        " licence: open-source, debian: [ksm-no-such-package]}\n",
+        encoding="utf-8",
+    )
+    try:
+        declaration.write_text(before.replace("keepassxc]", "keepassxc, gibt-es-nicht]"), encoding="utf-8")
+        failed = checkout.ksm("configure", "grabow", "--limit", "gra-ws0001", "--tags", "applications")
+        assert failed.returncode == 1
+        assert "ksm-no-such-package" in failed.stderr
+        assert "gra-ws0001" in failed.stderr
+        assert "Traceback" not in failed.stderr
+    finally:
+        catalogue.unlink()
+        declaration.write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"server": "127.0.0.1:9"}, "127.0.0.1:9"), ({"password_file": "wrong-password"}, "password")],
+)
+def test_a_vcenter_that_cannot_be_used(
+    checkout: Checkout, onboarded: dict[str, Any], changed: dict[str, str], said: str
+) -> None:
+    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    connection["vcenter"] |= changed
+    (checkout.state / "wrong-password").write_text("not-the-password\n")
+    (checkout.state / "wrong.yaml").write_text(yaml.safe_dump(connection))
+    for command in ("verify", "up"):
+        done = checkout.ksm(command, "grabow", KSM_CONNECTION=str(checkout.state / "wrong.yaml"))
+        assert done.returncode == 5, done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert "not-the-password" not in done.stderr + done.stdout
+
+
+def test_no_secret_is_left_lying_about(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    secrets = {(checkout.state / "vcenter-password").read_text().strip()}
+    secrets |= {f.read_text().split()[0] for f in (checkout.state / "secrets").rglob("*") if f.is_file()}
+    secrets.add((checkout.root / ".state" / "passphrase").read_text().strip())
+    assert len(secrets) >= 4
+    kept = ("secrets", "vcenter-password", "passphrase")
+    for file in checkout.root.rglob("*"):
+        if not file.is_file() or file.is_symlink() or ".venv" in file.parts or set(kept) & set(file.parts):
+            continue
+        content = file.read_bytes()
+        assert not [secret for secret in secrets if secret.encode() in content], f"a secret is in {file}"
+
+
+def test_status_tells_what_there_is(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    told = checkout.ksm_json("status", "grabow")
+    assert told["simulated"] is True
+    (grabow,) = told["members"]
+    assert grabow["stack"] is True
+    assert grabow["audit"]["points"] > 500
+
+
+def test_nothing_outlives_the_lab(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    done = checkout.ksm("lab", "down")
+    assert done.returncode == 0, done.stderr
+    assert checkout.ksm_json("lab", "status")["state"] == "down"
+    assert f"/run/ksm-onboard/{'test'}/" not in Path("/proc/mounts").read_text()
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = process.read_bytes()
+        except OSError:
+            continue
+        assert str(checkout.root).encode() not in command, command
+    after = checkout.ksm("verify", "grabow")
+    assert after.returncode == 5
+    assert "lab up" in after.stderr
