@@ -14,8 +14,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ksm_onboard.declaration.catalogue import Application, CatalogueFile
 from ksm_onboard.declaration.findings import Finding, Place
-from ksm_onboard.declaration.models import Application, CatalogueFile
 from ksm_onboard.declaration.schema_errors import finding_for
 from ksm_onboard.declaration.source import Loc, Located, read_yaml
 from ksm_onboard.declaration.stand_ins import stand_in_for

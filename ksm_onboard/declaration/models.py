@@ -290,32 +290,3 @@ class PlatformDeclaration(Declared):
     storage_tiers: dict[Key, StorageTier] = Field(min_length=1)
     templates: dict[Key, Template] = Field(min_length=1)
     baseline: Baseline
-
-
-# --- the catalogue ------------------------------------------------------------------------
-
-
-class Application(Declared):
-    """One application that a workstation or server can be given.
-
-    ``uncertain`` names the fields that nobody has confirmed yet; they are shown as such
-    wherever the entry is used.
-    """
-
-    product: str
-    vendor: str
-    component: Literal["client", "server"]
-    licence: str
-    debian: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = Field(
-        min_length=1, description="Debian packages that make up the application"
-    )
-    requires: tuple[Key, ...] = ()
-    uncertain: tuple[str, ...] = ()
-    note: str = ""
-
-
-class CatalogueFile(Declared):
-    """The applications of one domain (finance, citizens' office, office, ...)."""
-
-    domain: Key
-    applications: dict[Key, Application] = Field(min_length=1)

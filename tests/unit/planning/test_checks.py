@@ -117,8 +117,8 @@ def test_two_members_must_not_share_blocks_vlans_or_prefixes(checkout: Project, 
 def test_cycles_of_requirements_name_their_members(checkout: Project) -> None:
     (checkout.catalogue / "x.yaml").write_text(
         "domain: test\napplications:\n"
-        "  a-app: {product: A, vendor: V, component: client, licence: free, debian: [a0], requires: [b-app]}\n"
-        "  b-app: {product: B, vendor: V, component: client, licence: free, debian: [b0], requires: [a-app]}\n"
+        "  a-app: {product: A, vendor: V, platforms: [linux], component: client, licence: free, requires: [b-app]}\n"
+        "  b-app: {product: B, vendor: V, platforms: [linux], component: client, licence: free, requires: [a-app]}\n"
     )
     cycles = [f for f in Declarations(checkout).findings() if f.rule == "application-cycle"]
     assert len(cycles) == 1
