@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from ksm_onboard.cli import declarations, terminal
+from ksm_onboard.cli import allocation, declarations, terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("check")(declarations.check)
 app.command("plan")(declarations.plan)
+app.command("allocate")(allocation.allocate)
 
 
 def main() -> NoReturn:

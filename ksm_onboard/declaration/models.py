@@ -1,32 +1,48 @@
 """What people may write: the member's declaration, the platform's, and the catalogue.
 
 Every model refuses unknown keys. Units stand in the names (``memory_gib``, ``size_gib``).
-Nothing is decided here; planning does that.
+Nothing is decided here; planning does that. What a model requires may come from any layer
+(see docs/reference/merging.md): the models describe the declaration that is in force.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+KEY_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=40)]
 """A short name for references: lower-case letters, digits and single hyphens."""
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=15)]
+HOST_NAME_LENGTH = 15
+HOST_NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
+HostName = Annotated[str, StringConstraints(pattern=HOST_NAME_PATTERN, max_length=HOST_NAME_LENGTH)]
 """A host's name: lower case, at most 15 characters (the NetBIOS limit)."""
+
+ServerKey = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=12)]
+"""A server's name within the member; its host name is ``<short>-<key>``."""
 
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 DnsDomain = Annotated[str, StringConstraints(pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$")]
 UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+DatabaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
+
+SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
+MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
+OLD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 MemberKind = Literal[
     "landkreis", "landeshauptstadt", "stadt", "amt", "stadtwerke", "wohnungsgesellschaft", "zoo", "schule"
 ]
 ServerRole = Literal["dns", "file", "print", "database", "application"]
 SectionKey = Literal["A", "B"]
+ServiceLevel = Literal[1, 2, 3, 4]
+Need = Literal["normal", "high", "very-high"]
+DevicePlatform = Literal["linux", "windows", "tablet"]
 ZoneKey = Literal[
     "clients",
     "laptops",
@@ -64,12 +80,20 @@ class Member(Declared):
 
     key: Key = Field(description="short name; also the name of the stack and of the file")
     name: str = Field(min_length=2, description="official name, for example 'Stadt Grabow'")
-    kind: MemberKind
+    kind: MemberKind = Field(description="decides the archetype that the declaration starts from")
     short: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}$")] = Field(
         description="prefix of host names, two to four letters"
     )
-    dns_domain: DnsDomain
+    dns_domain: DnsDomain = Field(description="domain of all the member's hosts, for example grabow.internal")
     responsible: str = Field(min_length=2, description="who signs the hand-over for the member")
+
+
+class Protection(Declared):
+    """How much protection the member's data need (Schutzbedarf, BSI-Standard 200-2, 8.2)."""
+
+    confidentiality: Need
+    integrity: Need
+    availability: Need
 
 
 class Site(Declared):
@@ -79,18 +103,45 @@ class Site(Declared):
     address: str = Field(min_length=2)
 
 
-class Zone(Declared):
-    """One network zone of the member, with a VLAN of its own."""
+class Department(Declared):
+    """A department that has workstations."""
 
-    cidr: IPv4Network = Field(description="the zone's network; must lie in the member's block")
+    name: str = Field(min_length=2)
+
+
+class LegacyNetwork(Declared):
+    """A network that the member brings along and that stays reachable during the take-over."""
+
+    cidr: IPv4Network = Field(description="the network as it is today")
+    nat: IPv4Network | None = Field(
+        default=None, description="addresses under which the data centre sees it; as many as the network has"
+    )
+    quarantine: bool = Field(
+        default=False, description="true: reachable from the zone quarantine only, without a route to anywhere else"
+    )
 
 
 class Networks(Declared):
-    """The member's address block and its zones."""
+    """Where the member's address block comes from."""
 
-    block: IPv4Network
-    vlan_base: StrictInt = Field(ge=100, le=3000, description="VLAN of a zone = this base + the zone's offset")
-    zones: dict[ZoneKey, Zone] = Field(min_length=1)
+    pool: Key = Field(description="the platform's pool that the block is allocated from")
+    block: IPv4Network | None = Field(default=None, description="the member's block; left out: allocated")
+    vlan_base: StrictInt | None = Field(
+        default=None, ge=1, le=4000, description="VLAN of a zone = this base + the zone's offset; left out: allocated"
+    )
+    legacy: dict[Key, LegacyNetwork] = Field(default_factory=dict, description="networks that the member brings along")
+
+
+class Zone(Declared):
+    """One network zone of the member, with a VLAN of its own."""
+
+    prefix: StrictInt | None = Field(
+        default=None, ge=8, le=29, description="size as prefix length: 24 is 253 hosts, 23 is 509"
+    )
+    cidr: IPv4Network | None = Field(
+        default=None, description="the zone's network, in the member's block; left out: allocated"
+    )
+    vlan: StrictInt | None = Field(default=None, ge=2, le=4094, description="left out: allocated")
 
 
 class Compute(Declared):
@@ -103,94 +154,139 @@ class Compute(Declared):
 class DataDisk(Declared):
     """A disk that outlives its VM."""
 
-    name: Key
     size_gib: StrictInt = Field(ge=1, le=64_000)
     tier: Key = Field(description="storage tier of the platform, for example gold-mirrored")
     mount: AbsolutePath = Field(description="where the disk is mounted, for example /srv/data")
 
 
 class Server(Declared):
-    """One virtual machine of the member."""
+    """One virtual machine of the member, or several alike."""
 
-    name: HostName
     role: ServerRole
     zone: ZoneKey
-    address: IPv4Address
+    count: StrictInt | None = Field(
+        default=None, ge=1, le=99, description="so many alike, numbered: dns with count 2 is dns01 and dns02"
+    )
+    address: IPv4Address | None = Field(default=None, description="left out: allocated")
     pair: Key | None = Field(default=None, description="servers of one pair never share a fire section")
     section: SectionKey | None = Field(default=None, description="fire section; left out: decided by the plan")
-    template: Key = "debian-12"
+    template: Key = Field(description="VM template of the platform")
     cpus: StrictInt = Field(ge=1, le=64)
     memory_gib: StrictInt = Field(ge=1, le=1024)
     tier: Key = Field(description="storage tier of the system disk")
-    disks: tuple[DataDisk, ...] = ()
+    service_level: ServiceLevel = Field(
+        description="how soon it must run again: 1 identity and network, 2 citizens and finance, 3 standard, 4 archive"
+    )
+    disks: dict[Key, DataDisk] = Field(default_factory=dict)
     applications: tuple[Key, ...] = ()
 
 
 class Share(Declared):
     """A network drive."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-    server: HostName
-    path: AbsolutePath
-    groups: tuple[UnixName, ...] = Field(min_length=1, description="groups that may read and write")
+    server: ServerKey = Field(description="the file server, by its key")
+    path: AbsolutePath | None = Field(
+        default=None, description="left out: a folder named after the share on the server's first data disk"
+    )
+    groups: tuple[UnixName, ...] | None = Field(
+        default=None, min_length=1, description="groups that may read and write; left out: one named after the share"
+    )
     comment: str = ""
 
 
 class PrintQueue(Declared):
     """A printer and the queue that serves it."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-    server: HostName
+    server: ServerKey = Field(description="the print server, by its key")
     site: Key
-    address: IPv4Address
+    address: IPv4Address | None = Field(default=None, description="left out: allocated")
     model: str = Field(min_length=2)
 
 
 class Database(Declared):
     """A PostgreSQL database on a pair of database servers."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
     pair: Key
-    owner: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-
-
-class Department(Declared):
-    """A department that has workstations."""
-
-    name: str = Field(min_length=2)
+    owner: DatabaseName | None = Field(default=None, description="left out: a role named after the database")
 
 
 class Profile(Declared):
     """What a kind of workplace needs on top of the member's baseline."""
 
+    zone: ZoneKey = Field(description="the network zone that its workstations belong into")
     applications: tuple[Key, ...] = ()
+    extra_applications: tuple[Key, ...] = Field(default=(), description="on top of the profile's applications")
+    without_applications: tuple[Key, ...] = Field(default=(), description="never on workstations of this profile")
+
+
+class Wave(Declared):
+    """A group of devices that are switched over together."""
+
+    title: str = ""
+    first_day: date | None = Field(default=None, description="for example 2027-03-01; left out: not fixed yet")
+    last_day: date | None = None
+    after: tuple[Key, ...] = Field(default=(), description="waves that must be finished before this one begins")
+
+
+class Freeze(Declared):
+    """Days on which nothing is switched over: elections, year-end closing."""
+
+    first_day: date
+    last_day: date
+    reason: str = Field(min_length=2)
 
 
 class WorkstationGroup(Declared):
-    """Workstations of one department at one site with one profile."""
+    """Workstations that are not known one by one yet: their names are made and kept by the allocation."""
 
     department: Key
     site: Key
     profile: Key
     count: StrictInt = Field(ge=1, le=2000)
-    zone: ZoneKey = "clients"
+    platform: DevicePlatform
+    wave: Key
+
+
+class Device(Declared):
+    """One workstation; the same columns as in the device list beside the declaration."""
+
+    hostname: HostName
+    serial: Annotated[str, StringConstraints(pattern=SERIAL_PATTERN)] | None = None
+    mac: Annotated[str, StringConstraints(pattern=MAC_PATTERN)] | None = None
+    site: Key
+    department: Key
+    profile: Key
+    platform: DevicePlatform
+    wave: Key
+    replaces: Annotated[str, StringConstraints(pattern=OLD_NAME_PATTERN)] | None = Field(
+        default=None, description="name of the device that it takes the place of"
+    )
 
 
 class MemberDeclaration(Declared):
     """Everything the toolkit needs to know about one member."""
 
     member: Member
+    protection: Protection
     sites: dict[Key, Site] = Field(min_length=1)
-    networks: Networks
-    compute: Compute
-    servers: tuple[Server, ...] = Field(min_length=1)
-    shares: tuple[Share, ...] = ()
-    printers: tuple[PrintQueue, ...] = ()
-    databases: tuple[Database, ...] = ()
-    applications: tuple[Key, ...] = Field(default=(), description="applications of every workstation of the member")
-    profiles: dict[Key, Profile] = Field(default_factory=dict)
     departments: dict[Key, Department] = Field(default_factory=dict)
-    workstations: tuple[WorkstationGroup, ...] = ()
+    networks: Networks
+    zones: dict[ZoneKey, Zone] = Field(min_length=1)
+    compute: Compute
+    servers: dict[ServerKey, Server] = Field(min_length=1)
+    shares: dict[UnixName, Share] = Field(default_factory=dict)
+    printers: dict[UnixName, PrintQueue] = Field(default_factory=dict)
+    databases: dict[DatabaseName, Database] = Field(default_factory=dict)
+    applications: tuple[Key, ...] = Field(default=(), description="applications of every workstation of the member")
+    extra_applications: tuple[Key, ...] = Field(default=(), description="on top of those that come from the archetype")
+    without_applications: tuple[Key, ...] = Field(default=(), description="on no workstation of the member")
+    profiles: dict[Key, Profile] = Field(default_factory=dict)
+    waves: dict[Key, Wave] = Field(default_factory=dict)
+    freezes: dict[Key, Freeze] = Field(default_factory=dict)
+    devices: tuple[Device, ...] = Field(default=(), description="only where no list <member>.devices.csv lies beside")
+    workstations: dict[Key, WorkstationGroup] = Field(
+        default_factory=dict, description="groups of workstations that are not known one by one yet"
+    )
 
 
 # --- the platform -------------------------------------------------------------------------
@@ -279,6 +375,28 @@ class Baseline(Declared):
     dns_forwarders: tuple[IPv4Address, ...] = ()
 
 
+class Pool(Declared):
+    """A range that members' address blocks are taken from."""
+
+    range: IPv4Network = Field(description="for example 10.64.0.0/12")
+    prefix: StrictInt = Field(ge=8, le=28, description="size of one member's block as prefix length")
+
+
+class VlanPool(Declared):
+    """The VLANs that members' zones may have."""
+
+    first: StrictInt = Field(ge=2, le=4094)
+    last: StrictInt = Field(ge=2, le=4094)
+
+
+class ServiceLevelTarget(Declared):
+    """How much may be lost and how long something may be away."""
+
+    title: str = Field(min_length=2)
+    rpo_hours: StrictInt = Field(ge=0, description="recovery point: data of at most so many hours are lost")
+    rto_hours: StrictInt = Field(ge=0, description="recovery time: it runs again within so many hours")
+
+
 class PlatformDeclaration(Declared):
     """The shared data centre."""
 
@@ -290,3 +408,11 @@ class PlatformDeclaration(Declared):
     storage_tiers: dict[Key, StorageTier] = Field(min_length=1)
     templates: dict[Key, Template] = Field(min_length=1)
     baseline: Baseline
+    pools: dict[Key, Pool] = Field(min_length=1)
+    vlans: VlanPool
+    service_levels: dict[Annotated[str, StringConstraints(pattern="^[1-4]$")], ServiceLevelTarget] = Field(
+        default_factory=dict
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="farthest layer of every member's declaration (docs/reference/merging.md)"
+    )
