@@ -42,7 +42,7 @@ class Packages(Declared):
     chocolatey: ChocolateyId | None = Field(default=None, description="Chocolatey package id")
     winget: WingetId | None = Field(default=None, description="WinGet package id")
     media: Media | None = Field(default=None, description="where the installer comes from if not from a package source")
-    saas: Operator | None = Field(default=None, description="who runs the service, where nothing is installed")
+    saas: Operator | None = Field(default=None, description="who runs the service that it is, or belongs to")
     unconfirmed: tuple[PackageSource, ...] = Field(
         default=(), description="sources whose package name nobody has checked yet"
     )
