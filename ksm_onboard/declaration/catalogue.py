@@ -56,12 +56,12 @@ class Application(Declared):
     """
 
     product: str = Field(min_length=1, description="the product's name, as its vendor writes it")
-    vendor: str = Field(min_length=1)
+    vendor: str = Field(min_length=1, description="who makes it")
     job: Key | None = Field(default=None, description="what it is for; two products with one job can be consolidated")
-    platforms: tuple[Platform, ...] = Field(min_length=1)
-    component: Component
-    licence: Licence
-    packages: Packages = Packages()
+    platforms: tuple[Platform, ...] = Field(min_length=1, description="where it runs; web: in a browser")
+    component: Component = Field(description="where it is installed")
+    licence: Licence = Field(description="how it is licensed")
+    packages: Packages = Field(default=Packages(), description="where it comes from, per platform")
     offered: bool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
     aliases: tuple[Alias, ...] = Field(
         default=(), description="names in Windows' list of installed software; * stands for any text"
@@ -71,12 +71,14 @@ class Application(Declared):
         default_factory=dict, description="applications that must be there first on one platform only"
     )
     needs: tuple[Capability, ...] = Field(default=(), description="what some application must provide")
-    provides: tuple[Capability, ...] = ()
+    provides: tuple[Capability, ...] = Field(
+        default=(), description="what other applications may need that this one is"
+    )
     conflicts: tuple[Key, ...] = Field(default=(), description="applications that cannot be on the same machine")
     successor: Key | None = Field(default=None, description="the entry that takes this one's place")
     support_end: date | None = Field(default=None, description="last day of the vendor's support, where it is public")
-    uncertain: tuple[Statement, ...] = ()
-    note: str = ""
+    uncertain: tuple[Statement, ...] = Field(default=(), description="statements that nobody has confirmed yet")
+    note: str = Field(default="", description="anything else that a reader should know")
 
     @property
     def debian(self) -> tuple[str, ...]:
@@ -96,5 +98,7 @@ class Application(Declared):
 class CatalogueFile(Declared):
     """The applications of one domain (finance, citizens' office, office, ...)."""
 
-    domain: Key
-    applications: dict[Key, Application] = Field(min_length=1)
+    domain: Key = Field(description="the subject; also the name of the file")
+    applications: dict[Key, Application] = Field(
+        min_length=1, description="the applications, by the key that declarations use"
+    )
