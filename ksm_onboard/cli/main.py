@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from ksm_onboard.cli import allocation, declarations, terminal
+from ksm_onboard.cli import allocation, declarations, schema, terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.command("check")(declarations.check)
 app.command("plan")(declarations.plan)
 app.command("allocate")(allocation.allocate)
+app.command("schema")(schema.schema)
 
 
 def main() -> NoReturn:
