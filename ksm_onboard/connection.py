@@ -31,8 +31,8 @@ class VCenterAccess(_Section):
     """The vCenter endpoint and the account the toolkit logs in with."""
 
     server: str = Field(description="host or host:port of the vCenter's HTTPS endpoint")
-    user: str
-    password_file: Path
+    user: str = Field(description="service account, for example svc-ksm-onboard@vsphere.local")
+    password_file: Path = Field(description="file that holds only the password, readable only by you")
     ca_file: Path | None = Field(default=None, description="CA that signed the endpoint; default: system trust")
 
     def password(self) -> str:
@@ -49,9 +49,9 @@ class VCenterAccess(_Section):
 class GuestAccess(_Section):
     """How servers and workstations are reached by ssh."""
 
-    user: str = "ops"
-    private_key_file: Path
-    port: int = Field(default=22, ge=1, le=65535)
+    user: str = Field(default="ops", description="account on every machine that the toolkit logs in with")
+    private_key_file: Path = Field(description="its ssh key; the public one lies beside it as .pub")
+    port: int = Field(default=22, ge=1, le=65535, description="ssh port")
     loopback_shift: int | None = Field(
         default=None,
         ge=0,
@@ -86,13 +86,15 @@ class GuestAccess(_Section):
 class Trust(_Section):
     """What guests are told to trust."""
 
-    root_ca_file: Path
+    root_ca_file: Path = Field(description="root certificate that guests trust")
 
 
 class Packages(_Section):
     """Where guests fetch packages from."""
 
-    apt_proxy: str | None = None
+    apt_proxy: str | None = Field(
+        default=None, description="for example http://proxy.example:3142; unset: fetched directly"
+    )
 
 
 class Connection(_Section):
@@ -100,10 +102,10 @@ class Connection(_Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="names the state folder: .state/<name>")
     simulated: bool = Field(default=False, description="true for the lab; every report says so")
-    vcenter: VCenterAccess
-    guests: GuestAccess
-    trust: Trust
-    packages: Packages = Packages()
+    vcenter: VCenterAccess = Field(description="the vCenter and the account to log in with")
+    guests: GuestAccess = Field(description="how servers and workstations are reached")
+    trust: Trust = Field(description="what guests are told to trust")
+    packages: Packages = Field(default=Packages(), description="where guests fetch packages from")
 
     def resolved(self, folder: Path) -> Self:
         """The same connection with paths made absolute, relative ones counted from ``folder``."""

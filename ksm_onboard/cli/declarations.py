@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from ksm_onboard.cli import terminal
+from ksm_onboard.cli import findings_output, terminal
 from ksm_onboard.errors import ExitCode
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan
@@ -16,29 +17,41 @@ Json = Annotated[bool, typer.Option("--json", help="machine-readable output on s
 MemberKey = Annotated[str, typer.Argument(metavar="MEMBER", help="key of the member, for example grabow")]
 
 
+class Format(StrEnum):
+    """How findings are shown."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+    SARIF = "sarif"
+    CODE_QUALITY = "codequality"
+
+
 def check(
     members: Annotated[list[str] | None, typer.Argument(metavar="[MEMBER]...", help="default: all members")] = None,
-    json: Json = False,
+    shown_as: Annotated[
+        Format, typer.Option("--format", help="sarif and codequality: for pipelines (docs/reference/check-output.md)")
+    ] = Format.TERMINAL,
+    json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
 ) -> None:
     """Check declarations: every error at once, with file, line and column. Touches nothing."""
+    if json and shown_as not in (Format.TERMINAL, Format.JSON):
+        raise typer.BadParameter(f"--json contradicts --format {shown_as}")
     project = find_project()
     declarations = Declarations(project)
     for key in members or ():
         declarations.require(key)
     findings = declarations.findings(members or None)
     errors = sum(finding.severity == "error" for finding in findings)
-    if json:
-        terminal.print_json(
-            {
-                "checked": members or declarations.member_keys,
-                "errors": errors,
-                "findings": [finding.as_json(project.root) for finding in findings],
-            }
-        )
+    checked = members or declarations.member_keys
+    if json or shown_as is Format.JSON:
+        terminal.print_json(findings_output.as_json(findings, project.root, checked))
+    elif shown_as is Format.SARIF:
+        terminal.print_json(findings_output.as_sarif(findings, project.root))
+    elif shown_as is Format.CODE_QUALITY:
+        terminal.print_json(findings_output.as_code_quality(findings, project.root))
     else:
         terminal.print_findings(findings, project.root)
-        checked = ", ".join(members or declarations.member_keys)
-        terminal.err.print(f"checked {checked}: {errors} error(s), {len(findings) - errors} warning(s)")
+        terminal.err.print(f"checked {', '.join(checked)}: {errors} error(s), {len(findings) - errors} warning(s)")
     raise typer.Exit(ExitCode.DECLARATION_REFUSED if errors else ExitCode.OK)
 
 

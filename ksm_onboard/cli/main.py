@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from ksm_onboard.cli import declarations, flow, lab, terminal
+from ksm_onboard.cli import allocation, declarations, flow, lab, schema, terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
@@ -22,6 +22,8 @@ app = typer.Typer(
 )
 app.command("check")(declarations.check)
 app.command("plan")(declarations.plan)
+app.command("allocate")(allocation.allocate)
+app.command("schema")(schema.schema)
 for command in (flow.up, flow.configure, flow.verify, flow.report, flow.onboard, flow.status, flow.env):
     app.command(command.__name__)(command)
 app.add_typer(lab.app, name="lab")

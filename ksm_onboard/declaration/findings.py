@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.errors import ExitCode, OnboardError
 
 Severity = Literal["error", "warning"]
@@ -32,7 +33,7 @@ class Finding:
     found, ``allowed`` what would be accepted, ``hint`` what to do.
     """
 
-    rule: str
+    rule: Rule
     place: Place
     message: str
     value: str | None = None

@@ -14,10 +14,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from ksm_onboard.declaration.catalogue import Application, CatalogueFile
 from ksm_onboard.declaration.findings import Finding, Place
-from ksm_onboard.declaration.models import Application, CatalogueFile
 from ksm_onboard.declaration.schema_errors import finding_for
-from ksm_onboard.declaration.source import Loc, Located, read_yaml
+from ksm_onboard.declaration.source import Loc, Written, read_yaml
 from ksm_onboard.declaration.stand_ins import stand_in_for
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -25,13 +25,14 @@ Model = TypeVar("Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Loaded(Generic[Model]):
-    """One file: its typed content as far as it is sound, and where everything stands.
+    """Typed content as far as it is sound, and where everything stands.
 
-    ``set_aside`` holds the paths in the file that were left out of ``content`` because of an
-    error already reported; ``stand_ins`` the values put in place of required ones.
+    ``set_aside`` holds the paths that were left out of ``content`` because of an error already
+    reported; ``stand_ins`` the values put in place of required ones.
     """
 
-    located: Located
+    file: Path
+    source: Written
     content: Model | None
     findings: tuple[Finding, ...]
     set_aside: frozenset[Loc] = frozenset()
@@ -40,54 +41,60 @@ class Loaded(Generic[Model]):
 
     def place(self, *loc: str | int) -> Place:
         """The place of the value at this path of ``content``."""
-        return self.located.place(_original(loc, self._index))
+        return self.source.place(_original(loc, self._index))
 
     def key_place(self, *loc: str | int) -> Place:
         """The place of the key at this path of ``content``."""
-        return self.located.key_place(_original(loc, self._index))
+        return self.source.key_place(_original(loc, self._index))
 
     def mentions(self, *loc: str | int) -> bool:
-        """Whether the file has an entry at this path that was set aside for an error of its own."""
+        """Whether there is an entry at this path that was set aside for an error of its own."""
         return any(loc == aside[: len(loc)] or aside == loc[: len(aside)] for aside in self.set_aside)
 
     def is_sound(self, *loc: str | int) -> bool:
-        """Whether the value at this path of ``content`` is what the file says, not a stand-in."""
+        """Whether the value at this path of ``content`` is its author's, not a stand-in."""
         return _original(loc, self._index) not in self.stand_ins
 
     def accuses_a_stand_in(self, finding: Finding) -> bool:
         """Whether ``finding`` points at a value that is not the author's."""
-        return finding.place in {self.located.place(loc) for loc in self.stand_ins}
+        return bool(self.stand_ins) and finding.place in {self.source.place(loc) for loc in self.stand_ins}
 
 
 def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
     """Read ``file`` as ``model``. Never raises for what a person wrote; see ``findings``."""
     located, findings = read_yaml(file)
     if located.data is None:
-        return Loaded(located, None, tuple(findings))
+        return Loaded(file, located, None, tuple(findings))
+    return validated(file, located, model, findings)
+
+
+def validated(file: Path, source: Written, model: type[Model], findings: list[Finding]) -> Loaded[Model]:
+    """The data of ``source`` as ``model``, with the findings of reading it and those of validating it."""
+    findings = list(findings)
     repair = _Repair()
     while True:
         repair.index.clear()
         try:
-            content = model.model_validate(repair.applied_to(located.data, ()))
+            content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
-            findings.extend(repair.learn(failed, located, model))
+            findings.extend(repair.learn(failed, source, model))
             if () not in repair.set_aside:
                 continue
             content = None
         return Loaded(
-            located, content, tuple(findings), frozenset(repair.set_aside), repair.stand_ins, dict(repair.index)
+            file, source, content, tuple(findings), frozenset(repair.set_aside), repair.stand_ins, dict(repair.index)
         )
 
 
 @dataclass
 class _Repair:
-    """What is left out of a file, or stands in for something, so that the rest can be read."""
+    """What is left out, or stands in for something, so that the rest can be read."""
 
     set_aside: set[Loc] = field(default_factory=set)
     stand_ins: dict[Loc, object] = field(default_factory=dict)
     index: dict[Loc, list[int]] = field(default_factory=dict)
 
-    def learn(self, failed: ValidationError, located: Located, model: type[BaseModel]) -> list[Finding]:
+    def learn(self, failed: ValidationError, source: Written, model: type[BaseModel]) -> list[Finding]:
         """The findings of one round of validation; remembers what to repair before the next."""
         findings = []
         for error in failed.errors(include_url=False):
@@ -97,7 +104,7 @@ class _Repair:
                 error["type"] == "too_short" and any(aside[:-1] == loc for aside in self.set_aside)
             )
             if not caused_by_us:
-                findings.append(finding_for(error, loc, located, model))
+                findings.append(finding_for(error, loc, source, model, at_key="[key]" in error["loc"]))
             stand_in = None if "[key]" in error["loc"] else stand_in_for(model, loc)
             if stand_in is not None and loc not in self.stand_ins:
                 self.stand_ins[loc] = stand_in
@@ -124,7 +131,7 @@ class _Repair:
 
 
 def _original(loc: Loc, index: dict[Loc, list[int]]) -> Loc:
-    """``loc`` in the file, for a ``loc`` in the copy made by ``_without``."""
+    """``loc`` in the data as written, for a ``loc`` in the copy made by ``applied_to``."""
     original: Loc = ()
     for part in loc:
         kept = index.get(original)

@@ -1,32 +1,48 @@
 """What people may write: the member's declaration, the platform's, and the catalogue.
 
 Every model refuses unknown keys. Units stand in the names (``memory_gib``, ``size_gib``).
-Nothing is decided here; planning does that.
+Nothing is decided here; planning does that. What a model requires may come from any layer
+(see docs/reference/merging.md): the models describe the declaration that is in force.
 """
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
 
-Key = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+KEY_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=40)]
 """A short name for references: lower-case letters, digits and single hyphens."""
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=15)]
+HOST_NAME_LENGTH = 15
+HOST_NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
+HostName = Annotated[str, StringConstraints(pattern=HOST_NAME_PATTERN, max_length=HOST_NAME_LENGTH)]
 """A host's name: lower case, at most 15 characters (the NetBIOS limit)."""
+
+ServerKey = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=12)]
+"""A server's name within the member; its host name is ``<short>-<key>``."""
 
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
 DnsDomain = Annotated[str, StringConstraints(pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$")]
 UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+DatabaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
+
+SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
+MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
+OLD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
 MemberKind = Literal[
     "landkreis", "landeshauptstadt", "stadt", "amt", "stadtwerke", "wohnungsgesellschaft", "zoo", "schule"
 ]
 ServerRole = Literal["dns", "file", "print", "database", "application"]
 SectionKey = Literal["A", "B"]
+ServiceLevel = Literal[1, 2, 3, 4]
+Need = Literal["normal", "high", "very-high"]
+DevicePlatform = Literal["linux", "windows", "tablet"]
 ZoneKey = Literal[
     "clients",
     "laptops",
@@ -64,133 +80,229 @@ class Member(Declared):
 
     key: Key = Field(description="short name; also the name of the stack and of the file")
     name: str = Field(min_length=2, description="official name, for example 'Stadt Grabow'")
-    kind: MemberKind
+    kind: MemberKind = Field(description="decides the archetype that the declaration starts from")
     short: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}$")] = Field(
         description="prefix of host names, two to four letters"
     )
-    dns_domain: DnsDomain
+    dns_domain: DnsDomain = Field(description="domain of all the member's hosts, for example grabow.internal")
     responsible: str = Field(min_length=2, description="who signs the hand-over for the member")
+
+
+class Protection(Declared):
+    """How much protection the member's data need (Schutzbedarf, BSI-Standard 200-2, 8.2)."""
+
+    confidentiality: Need = Field(description="harm if others read the data")
+    integrity: Need = Field(description="harm if the data are wrong")
+    availability: Need = Field(description="harm if the data are not there")
 
 
 class Site(Declared):
     """A building where people of the member work."""
 
-    name: str = Field(min_length=2)
-    address: str = Field(min_length=2)
-
-
-class Zone(Declared):
-    """One network zone of the member, with a VLAN of its own."""
-
-    cidr: IPv4Network = Field(description="the zone's network; must lie in the member's block")
-
-
-class Networks(Declared):
-    """The member's address block and its zones."""
-
-    block: IPv4Network
-    vlan_base: StrictInt = Field(ge=100, le=3000, description="VLAN of a zone = this base + the zone's offset")
-    zones: dict[ZoneKey, Zone] = Field(min_length=1)
-
-
-class Compute(Declared):
-    """Upper limits of the member's resource pool."""
-
-    cpu_ghz: StrictInt = Field(ge=1, le=10_000)
-    memory_gib: StrictInt = Field(ge=1, le=100_000)
-
-
-class DataDisk(Declared):
-    """A disk that outlives its VM."""
-
-    name: Key
-    size_gib: StrictInt = Field(ge=1, le=64_000)
-    tier: Key = Field(description="storage tier of the platform, for example gold-mirrored")
-    mount: AbsolutePath = Field(description="where the disk is mounted, for example /srv/data")
-
-
-class Server(Declared):
-    """One virtual machine of the member."""
-
-    name: HostName
-    role: ServerRole
-    zone: ZoneKey
-    address: IPv4Address
-    pair: Key | None = Field(default=None, description="servers of one pair never share a fire section")
-    section: SectionKey | None = Field(default=None, description="fire section; left out: decided by the plan")
-    template: Key = "debian-12"
-    cpus: StrictInt = Field(ge=1, le=64)
-    memory_gib: StrictInt = Field(ge=1, le=1024)
-    tier: Key = Field(description="storage tier of the system disk")
-    disks: tuple[DataDisk, ...] = ()
-    applications: tuple[Key, ...] = ()
-
-
-class Share(Declared):
-    """A network drive."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-    server: HostName
-    path: AbsolutePath
-    groups: tuple[UnixName, ...] = Field(min_length=1, description="groups that may read and write")
-    comment: str = ""
-
-
-class PrintQueue(Declared):
-    """A printer and the queue that serves it."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-    server: HostName
-    site: Key
-    address: IPv4Address
-    model: str = Field(min_length=2)
-
-
-class Database(Declared):
-    """A PostgreSQL database on a pair of database servers."""
-
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-    pair: Key
-    owner: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+    name: str = Field(min_length=2, description="what people call it, for example Rathaus")
+    address: str = Field(min_length=2, description="street, postal code and town")
 
 
 class Department(Declared):
     """A department that has workstations."""
 
-    name: str = Field(min_length=2)
+    name: str = Field(min_length=2, description="official name, for example Kämmerei")
+
+
+class LegacyNetwork(Declared):
+    """A network that the member brings along and that stays reachable during the take-over."""
+
+    cidr: IPv4Network = Field(description="the network as it is today")
+    nat: IPv4Network | None = Field(
+        default=None, description="addresses under which the data centre sees it; as many as the network has"
+    )
+    quarantine: bool = Field(
+        default=False, description="true: reachable from the zone quarantine only, without a route to anywhere else"
+    )
+
+
+class Networks(Declared):
+    """Where the member's address block comes from."""
+
+    pool: Key = Field(description="the platform's pool that the block is allocated from")
+    block: IPv4Network | None = Field(default=None, description="the member's block; left out: allocated")
+    vlan_base: StrictInt | None = Field(
+        default=None, ge=1, le=4000, description="VLAN of a zone = this base + the zone's offset; left out: allocated"
+    )
+    legacy: dict[Key, LegacyNetwork] = Field(default_factory=dict, description="networks that the member brings along")
+
+
+class Zone(Declared):
+    """One network zone of the member, with a VLAN of its own."""
+
+    prefix: StrictInt | None = Field(
+        default=None, ge=8, le=29, description="size as prefix length: 24 is 253 hosts, 23 is 509"
+    )
+    cidr: IPv4Network | None = Field(
+        default=None, description="the zone's network, in the member's block; left out: allocated"
+    )
+    vlan: StrictInt | None = Field(default=None, ge=2, le=4094, description="left out: allocated")
+
+
+class Compute(Declared):
+    """Upper limits of the member's resource pool."""
+
+    cpu_ghz: StrictInt = Field(
+        ge=1, le=10_000, description="processor time of all the member's servers together, in GHz"
+    )
+    memory_gib: StrictInt = Field(ge=1, le=100_000, description="memory of all the member's servers together, in GiB")
+
+
+class DataDisk(Declared):
+    """A disk that outlives its VM."""
+
+    size_gib: StrictInt = Field(ge=1, le=64_000, description="size in GiB; can grow later, never shrink")
+    tier: Key = Field(description="storage tier of the platform, for example gold-mirrored")
+    mount: AbsolutePath = Field(description="where the disk is mounted, for example /srv/data")
+
+
+class Server(Declared):
+    """One virtual machine of the member, or several alike."""
+
+    role: ServerRole = Field(description="what it does; decides how it is configured")
+    zone: ZoneKey = Field(description="the network zone that it stands in")
+    count: StrictInt | None = Field(
+        default=None, ge=1, le=99, description="so many alike, numbered: dns with count 2 is dns01 and dns02"
+    )
+    address: IPv4Address | None = Field(default=None, description="left out: allocated")
+    pair: Key | None = Field(default=None, description="servers of one pair never share a fire section")
+    section: SectionKey | None = Field(default=None, description="fire section; left out: decided by the plan")
+    template: Key = Field(description="VM template of the platform")
+    cpus: StrictInt = Field(ge=1, le=64, description="virtual processors")
+    memory_gib: StrictInt = Field(ge=1, le=1024, description="memory in GiB")
+    tier: Key = Field(description="storage tier of the system disk")
+    service_level: ServiceLevel = Field(
+        description="how soon it must run again: 1 identity and network, 2 citizens and finance, 3 standard, 4 archive"
+    )
+    disks: dict[Key, DataDisk] = Field(default_factory=dict, description="data disks by name; they outlive the VM")
+    applications: tuple[Key, ...] = Field(default=(), description="catalogue keys of what runs on it")
+
+
+class Share(Declared):
+    """A network drive."""
+
+    server: ServerKey = Field(description="the file server, by its key")
+    path: AbsolutePath | None = Field(
+        default=None, description="left out: a folder named after the share on the server's first data disk"
+    )
+    groups: tuple[UnixName, ...] | None = Field(
+        default=None, min_length=1, description="groups that may read and write; left out: one named after the share"
+    )
+    comment: str = Field(default="", description="what people see next to the drive's name")
+
+
+class PrintQueue(Declared):
+    """A printer and the queue that serves it."""
+
+    server: ServerKey = Field(description="the print server, by its key")
+    site: Key = Field(description="where the printer stands, by the site's key")
+    address: IPv4Address | None = Field(default=None, description="left out: allocated")
+    model: str = Field(min_length=2, description="maker and model, for example Kyocera ECOSYS P3260dn")
+
+
+class Database(Declared):
+    """A PostgreSQL database on a pair of database servers."""
+
+    pair: Key = Field(description="the pair of database servers that it runs on")
+    owner: DatabaseName | None = Field(default=None, description="left out: a role named after the database")
 
 
 class Profile(Declared):
     """What a kind of workplace needs on top of the member's baseline."""
 
-    applications: tuple[Key, ...] = ()
+    zone: ZoneKey = Field(description="the network zone that its workstations belong into")
+    applications: tuple[Key, ...] = Field(
+        default=(), description="catalogue keys of what such a workplace needs on top of the member's applications"
+    )
+    extra_applications: tuple[Key, ...] = Field(default=(), description="on top of the profile's applications")
+    without_applications: tuple[Key, ...] = Field(default=(), description="never on workstations of this profile")
+
+
+class Wave(Declared):
+    """A group of devices that are switched over together."""
+
+    title: str = Field(default="", description="what people call it, for example Kämmerei und Kasse")
+    first_day: date | None = Field(default=None, description="for example 2027-03-01; left out: not fixed yet")
+    last_day: date | None = Field(default=None, description="last day of the switch-over, included")
+    after: tuple[Key, ...] = Field(default=(), description="waves that must be finished before this one begins")
+
+
+class Freeze(Declared):
+    """Days on which nothing is switched over: elections, year-end closing."""
+
+    first_day: date = Field(description="first day without switch-overs, for example 2026-12-14")
+    last_day: date = Field(description="last day without switch-overs, included")
+    reason: str = Field(min_length=2, description="for example Jahresabschluss")
 
 
 class WorkstationGroup(Declared):
-    """Workstations of one department at one site with one profile."""
+    """Workstations that are not known one by one yet: their names are made and kept by the allocation."""
 
-    department: Key
-    site: Key
-    profile: Key
-    count: StrictInt = Field(ge=1, le=2000)
-    zone: ZoneKey = "clients"
+    department: Key = Field(description="the department's key")
+    site: Key = Field(description="the site's key")
+    profile: Key = Field(description="the workstation profile's key")
+    count: StrictInt = Field(ge=1, le=2000, description="how many")
+    platform: DevicePlatform = Field(description="linux, windows or tablet")
+    wave: Key = Field(description="the wave in which they are switched over")
+
+
+class Device(Declared):
+    """One workstation; the same columns as in the device list beside the declaration."""
+
+    hostname: HostName = Field(description="the new host name, at most 15 characters")
+    serial: Annotated[str, StringConstraints(pattern=SERIAL_PATTERN)] | None = Field(
+        default=None, description="the maker's serial number"
+    )
+    mac: Annotated[str, StringConstraints(pattern=MAC_PATTERN)] | None = Field(
+        default=None, description="network address, for example 02:4b:53:00:00:01"
+    )
+    site: Key = Field(description="the site's key")
+    department: Key = Field(description="the department's key")
+    profile: Key = Field(description="the workstation profile's key")
+    platform: DevicePlatform = Field(description="linux, windows or tablet")
+    wave: Key = Field(description="the wave in which it is switched over")
+    replaces: Annotated[str, StringConstraints(pattern=OLD_NAME_PATTERN)] | None = Field(
+        default=None, description="name of the device that it takes the place of"
+    )
 
 
 class MemberDeclaration(Declared):
     """Everything the toolkit needs to know about one member."""
 
-    member: Member
-    sites: dict[Key, Site] = Field(min_length=1)
-    networks: Networks
-    compute: Compute
-    servers: tuple[Server, ...] = Field(min_length=1)
-    shares: tuple[Share, ...] = ()
-    printers: tuple[PrintQueue, ...] = ()
-    databases: tuple[Database, ...] = ()
+    member: Member = Field(description="who the member is")
+    protection: Protection = Field(description="how much protection its data need")
+    sites: dict[Key, Site] = Field(min_length=1, description="buildings where people work, by key")
+    departments: dict[Key, Department] = Field(
+        default_factory=dict, description="departments that have workstations, by key"
+    )
+    networks: Networks = Field(description="where its address block comes from, and what it brings along")
+    zones: dict[ZoneKey, Zone] = Field(min_length=1, description="network zones, by name")
+    compute: Compute = Field(description="upper limits for all its servers together")
+    servers: dict[ServerKey, Server] = Field(
+        min_length=1, description="virtual machines, by key; the host name is <short>-<key>"
+    )
+    shares: dict[UnixName, Share] = Field(default_factory=dict, description="network drives, by name")
+    printers: dict[UnixName, PrintQueue] = Field(default_factory=dict, description="print queues, by name")
+    databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="PostgreSQL databases, by name")
     applications: tuple[Key, ...] = Field(default=(), description="applications of every workstation of the member")
-    profiles: dict[Key, Profile] = Field(default_factory=dict)
-    departments: dict[Key, Department] = Field(default_factory=dict)
-    workstations: tuple[WorkstationGroup, ...] = ()
+    extra_applications: tuple[Key, ...] = Field(default=(), description="on top of those that come from the archetype")
+    without_applications: tuple[Key, ...] = Field(default=(), description="on no workstation of the member")
+    profiles: dict[Key, Profile] = Field(default_factory=dict, description="kinds of workplaces, by key")
+    waves: dict[Key, Wave] = Field(
+        default_factory=dict, description="groups of devices that are switched over together, by key"
+    )
+    freezes: dict[Key, Freeze] = Field(
+        default_factory=dict, description="days on which nothing is switched over, by key"
+    )
+    devices: tuple[Device, ...] = Field(default=(), description="only where no list <member>.devices.csv lies beside")
+    workstations: dict[Key, WorkstationGroup] = Field(
+        default_factory=dict, description="groups of workstations that are not known one by one yet"
+    )
 
 
 # --- the platform -------------------------------------------------------------------------
@@ -199,123 +311,130 @@ class MemberDeclaration(Declared):
 class PlatformIdentity(Declared):
     """Who runs the data centre."""
 
-    key: Key
-    name: str = Field(min_length=2)
-    operator: str = Field(min_length=2)
+    key: Key = Field(description="short name; also the name of the stack and of the file")
+    name: str = Field(min_length=2, description="official name of the data centre")
+    operator: str = Field(min_length=2, description="who runs it")
     responsible: str = Field(min_length=2, description="who signs the hand-over for the data centre")
 
 
 class Switch(Declared):
     """The distributed switch that all members' port groups hang on."""
 
-    name: str
-    uplinks: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(description="name in the vCenter")
+    uplinks: tuple[str, ...] = Field(min_length=1, description="names of its uplinks")
 
 
 class VCenterLayout(Declared):
     """Names of what stands in the vCenter before the first member comes."""
 
-    datacenter: str
-    cluster: str
-    switch: Switch
+    datacenter: str = Field(description="name of the datacenter")
+    cluster: str = Field(description="name of the cluster that all members share")
+    switch: Switch = Field(description="the distributed switch")
     principal_domain: str = Field(description="domain of the vCenter groups that members' permissions name")
 
 
 class FireSection(Declared):
     """A fire section (Brandabschnitt) and its hypervisor hosts."""
 
-    name: str
-    hosts: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(description="what people call it")
+    hosts: tuple[str, ...] = Field(min_length=1, description="names of its hypervisor hosts in the vCenter")
 
 
 class HypervisorSize(Declared):
     """Size of every hypervisor host (they are all alike)."""
 
-    cpu_cores: StrictInt = Field(ge=1)
-    cpu_mhz: StrictInt = Field(ge=100)
-    memory_gib: StrictInt = Field(ge=1)
+    cpu_cores: StrictInt = Field(ge=1, description="physical cores of one host")
+    cpu_mhz: StrictInt = Field(ge=100, description="clock of one core in MHz")
+    memory_gib: StrictInt = Field(ge=1, description="memory of one host in GiB")
 
 
 class Datastore(Declared):
     """A datastore; mirrored if it is in more than one section."""
 
-    sections: tuple[SectionKey, ...] = Field(min_length=1)
-    capacity_gib: StrictInt = Field(ge=1)
+    sections: tuple[SectionKey, ...] = Field(min_length=1, description="fire sections that hold a copy; two: mirrored")
+    capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB")
 
 
 class StorageTier(Declared):
     """A class of storage that declarations refer to; becomes a storage policy."""
 
-    description: str
-    datastores: tuple[str, ...] = Field(min_length=1)
+    description: str = Field(description="what it is for, as people read it in the vCenter")
+    datastores: tuple[str, ...] = Field(min_length=1, description="datastores that disks of this tier may lie on")
 
 
 class Template(Declared):
     """A VM template in the vCenter's content."""
 
-    name: str
+    name: str = Field(description="name in the vCenter")
     guest_id: str = Field(description="vSphere guest id; must equal that of the template")
-    disk_gib: StrictInt = Field(ge=1)
+    disk_gib: StrictInt = Field(ge=1, description="size of its system disk in GiB")
 
 
 class SupportAccount(Declared):
     """A local administrator that every machine has, next to the toolkit's own account."""
 
-    name: UnixName
-    ssh_keys: tuple[str, ...] = ()
+    name: UnixName = Field(description="name of the account")
+    ssh_keys: tuple[str, ...] = Field(default=(), description="public keys that may log in")
 
 
 class Baseline(Declared):
     """What every machine gets, whoever the member is."""
 
-    ntp_servers: tuple[str, ...] = Field(min_length=1)
-    log_servers: tuple[str, ...] = ()
-    timezone: str = "Europe/Berlin"
+    ntp_servers: tuple[str, ...] = Field(min_length=1, description="time servers")
+    log_servers: tuple[str, ...] = Field(default=(), description="where every machine sends its log; empty: nowhere")
+    timezone: str = Field(default="Europe/Berlin", description="for example Europe/Berlin")
     screen_lock_minutes: StrictInt = Field(
         ge=1, le=60, description="BSI SYS.2.1.A1 wants a lock; minutes are KSM's choice"
     )
-    local_admins: tuple[SupportAccount, ...] = ()
-    login_banner: str
-    dns_forwarders: tuple[IPv4Address, ...] = ()
+    local_admins: tuple[SupportAccount, ...] = Field(
+        default=(), description="local administrators that every machine has"
+    )
+    login_banner: str = Field(description="what everybody reads before logging in")
+    dns_forwarders: tuple[IPv4Address, ...] = Field(default=(), description="name servers that members' own ones ask")
+
+
+class Pool(Declared):
+    """A range that members' address blocks are taken from."""
+
+    range: IPv4Network = Field(description="for example 10.64.0.0/12")
+    prefix: StrictInt = Field(ge=8, le=28, description="size of one member's block as prefix length")
+
+
+class VlanPool(Declared):
+    """The VLANs that members' zones may have."""
+
+    first: StrictInt = Field(ge=2, le=4094, description="lowest VLAN")
+    last: StrictInt = Field(ge=2, le=4094, description="highest VLAN")
+
+
+class ServiceLevelTarget(Declared):
+    """How much may be lost and how long something may be away."""
+
+    title: str = Field(min_length=2, description="what belongs to it")
+    rpo_hours: StrictInt = Field(ge=0, description="recovery point: data of at most so many hours are lost")
+    rto_hours: StrictInt = Field(ge=0, description="recovery time: it runs again within so many hours")
 
 
 class PlatformDeclaration(Declared):
     """The shared data centre."""
 
-    platform: PlatformIdentity
-    vcenter: VCenterLayout
-    sections: dict[SectionKey, FireSection] = Field(min_length=2)
-    hypervisor: HypervisorSize
-    datastores: dict[str, Datastore] = Field(min_length=1)
-    storage_tiers: dict[Key, StorageTier] = Field(min_length=1)
-    templates: dict[Key, Template] = Field(min_length=1)
-    baseline: Baseline
-
-
-# --- the catalogue ------------------------------------------------------------------------
-
-
-class Application(Declared):
-    """One application that a workstation or server can be given.
-
-    ``uncertain`` names the fields that nobody has confirmed yet; they are shown as such
-    wherever the entry is used.
-    """
-
-    product: str
-    vendor: str
-    component: Literal["client", "server"]
-    licence: str
-    debian: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")], ...] = Field(
-        min_length=1, description="Debian packages that make up the application"
+    platform: PlatformIdentity = Field(description="who runs the data centre")
+    vcenter: VCenterLayout = Field(description="what stands in the vCenter before the first member comes")
+    sections: dict[SectionKey, FireSection] = Field(min_length=2, description="the fire sections")
+    hypervisor: HypervisorSize = Field(description="size of every hypervisor host")
+    datastores: dict[str, Datastore] = Field(min_length=1, description="datastores, by their name in the vCenter")
+    storage_tiers: dict[Key, StorageTier] = Field(
+        min_length=1, description="classes of storage that declarations refer to, by key"
     )
-    requires: tuple[Key, ...] = ()
-    uncertain: tuple[str, ...] = ()
-    note: str = ""
-
-
-class CatalogueFile(Declared):
-    """The applications of one domain (finance, citizens' office, office, ...)."""
-
-    domain: Key
-    applications: dict[Key, Application] = Field(min_length=1)
+    templates: dict[Key, Template] = Field(min_length=1, description="VM templates that declarations refer to, by key")
+    baseline: Baseline = Field(description="what every machine gets")
+    pools: dict[Key, Pool] = Field(
+        min_length=1, description="ranges that members' address blocks are taken from, by key"
+    )
+    vlans: VlanPool = Field(description="the VLANs that members' zones may have")
+    service_levels: dict[Annotated[str, StringConstraints(pattern="^[1-4]$")], ServiceLevelTarget] = Field(
+        description="what the levels 1 to 4 promise", default_factory=dict
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="farthest layer of every member's declaration (docs/reference/merging.md)"
+    )

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ksm_onboard.declaration.findings import Finding
-from ksm_onboard.declaration.source import Loc, Located
+from ksm_onboard.declaration.rules import Rule
+from ksm_onboard.declaration.source import Loc, Written
 from ksm_onboard.declaration.stand_ins import keys_at
 
-_RULES = {
+_RULES: dict[str, Rule] = {
     "extra_forbidden": "unknown-key",
     "missing": "missing-key",
     "literal_error": "value-not-allowed",
@@ -28,11 +29,13 @@ _RULES = {
 }
 
 
-def finding_for(error: Mapping[str, Any], loc: Loc, located: Located, model: type[BaseModel]) -> Finding:
-    """The finding for one pydantic error at ``loc`` of the file."""
+def finding_for(
+    error: Mapping[str, Any], loc: Loc, source: Written, model: type[BaseModel], *, at_key: bool = False
+) -> Finding:
+    """The finding for one pydantic error at ``loc``; paths are named as their author wrote them."""
     kind = str(error["type"])
-    rule = _RULES.get(kind, "wrong-type")
-    dotted = ".".join(str(part) for part in loc)
+    rule: Rule = _RULES.get(kind, "wrong-type")
+    written = source.written(loc)
     value = error.get("input")
     shown = None if isinstance(value, dict | list) else str(value)
     if rule == "unknown-key":
@@ -40,8 +43,8 @@ def finding_for(error: Mapping[str, Any], loc: Loc, located: Located, model: typ
         close = difflib.get_close_matches(str(loc[-1]), known, n=1)
         return Finding(
             rule=rule,
-            place=located.key_place(loc),
-            message=f"unknown key '{loc[-1]}'" + (f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""),
+            place=source.key_place(loc),
+            message=f"unknown key '{loc[-1]}'" + (f" in {_dotted(written[:-1])}" if len(loc) > 1 else ""),
             value=str(loc[-1]),
             allowed=", ".join(known) or None,
             hint=f"did you mean '{close[0]}'?" if close else "remove it, or look the key up in docs/reference",
@@ -49,14 +52,14 @@ def finding_for(error: Mapping[str, Any], loc: Loc, located: Located, model: typ
     if rule == "missing-key":
         return Finding(
             rule=rule,
-            place=located.place(loc[:-1]),
-            message=f"the key '{loc[-1]}' is missing" + (f" in {_dotted(loc[:-1])}" if len(loc) > 1 else ""),
+            place=source.place(loc),
+            message=f"the key '{loc[-1]}' is missing" + (f" in {_dotted(written[:-1])}" if len(loc) > 1 else ""),
             hint=f"add {loc[-1]}: …",
         )
     return Finding(
         rule=rule,
-        place=located.place(loc),
-        message=f"{dotted}: {_words(error)}",
+        place=source.key_place(loc) if at_key else source.place(loc),
+        message=f"{_dotted(written)}: {_words(error)}",
         value=shown,
         allowed=_allowed(error),
         hint=_hint(kind, error),

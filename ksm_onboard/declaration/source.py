@@ -1,21 +1,23 @@
 """YAML files as data whose every value remembers where it stands.
 
-PyYAML's C parser builds a tree of nodes with marks; plain values are taken from it,
-and ``Located`` answers "which line is ``servers.2.address`` on?" for any path.
+PyYAML's C parser reports events with marks; one pass over them gives the plain values, and
+``Located`` answers "which line is ``servers.dns01.address`` on?" for any path.
 Only plain YAML is accepted: no tabs, tags, anchors, aliases or duplicate keys, so what
 a person reads in the file is what the toolkit sees, and a small file stays small.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
 from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.rules import Rule
 
 Loc = tuple[str | int, ...]
 
@@ -24,157 +26,232 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 24
 
 
+class Written(Protocol):
+    """Data that somebody wrote, in one file or in several layers, and where each value stands."""
+
+    @property
+    def data(self) -> Any: ...
+
+    def place(self, loc: Loc) -> Place: ...
+
+    def key_place(self, loc: Loc) -> Place: ...
+
+    def written(self, loc: Loc) -> Loc: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Where a value begins, and what lies below it; lines and columns count from 0 as PyYAML's do."""
+
+    line: int
+    column: int
+    entries: Mapping[str, _Entry] | None = None
+    items: list[_Mark] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a key stands, and its value."""
+
+    line: int
+    column: int
+    value: _Mark
+
+
 @dataclass
 class Located:
     """One YAML file: its plain data, and the place of every value in it."""
 
     file: Path
     data: Any = None
-    _places: dict[Loc, Place] = field(default_factory=dict)
-    _keys: dict[Loc, Place] = field(default_factory=dict)
+    _root: _Mark = field(default_factory=lambda: _Mark(0, 0))
 
     def place(self, loc: Loc) -> Place:
         """The place of the value at ``loc``, or of the nearest thing around it that exists."""
-        for length in range(len(loc), -1, -1):
-            if (found := self._places.get(loc[:length])) is not None:
-                return found
-        return Place(self.file, 1, 1)
+        mark, _ = self._walk(loc)
+        return Place(self.file, mark.line + 1, mark.column + 1)
 
     def key_place(self, loc: Loc) -> Place:
         """The place of the key that introduces ``loc``; the value's own place for list items."""
-        return self._keys.get(loc) or self.place(loc)
+        holder, found = self._walk(loc[:-1])
+        if loc and found and holder.entries is not None and (entry := holder.entries.get(str(loc[-1]))) is not None:
+            return Place(self.file, entry.line + 1, entry.column + 1)
+        return self.place(loc)
+
+    def written(self, loc: Loc) -> Loc:
+        """The path under which the value at ``loc`` is written in the file: the same one."""
+        return loc
+
+    def _walk(self, loc: Loc) -> tuple[_Mark, bool]:
+        """The mark at ``loc``, or the nearest around it and False."""
+        mark = self._root
+        for part in loc:
+            if mark.entries is not None and (entry := mark.entries.get(str(part))) is not None:
+                mark = entry.value
+            elif mark.items is not None and isinstance(part, int) and part < len(mark.items):
+                mark = mark.items[part]
+            else:
+                return mark, False
+        return mark, True
 
 
 def read_yaml(file: Path) -> tuple[Located, list[Finding]]:
     """Read one file. What cannot be read is reported as findings, never raised."""
     located = Located(file)
+    text, refused = read_text(file)
+    if text is None:
+        return located, refused
+    reader = _Reader(text, file)
+    try:
+        data, mark = reader.document()
+    except yaml.YAMLError as error:
+        return located, [*reader.fatal, _syntax_finding(error, file)]
+    except _StoppedError:
+        return located, reader.fatal
+    if reader.fatal:
+        return located, reader.fatal
+    if mark is None:
+        return located, [Finding(rule="file-empty", place=Place(file, 1, 1), message="the file is empty")]
+    located.data, located._root = data, mark
+    return located, reader.findings
 
-    def refuse(rule: str, message: str, place: Place | None = None, hint: str | None = None) -> Finding:
-        return Finding(rule=rule, place=place or Place(file, 1, 1), message=message, hint=hint)
+
+def read_text(file: Path) -> tuple[str | None, list[Finding]]:
+    """The file's text, without a byte order mark; None and a finding if it cannot be read as UTF-8."""
+
+    def refuse(rule: Rule, message: str, line: int = 1, hint: str | None = None) -> tuple[None, list[Finding]]:
+        return None, [Finding(rule=rule, place=Place(file, line, 1), message=message, hint=hint)]
 
     try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            return refuse("file-too-large", f"the file has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
         raw = file.read_bytes()
     except OSError as error:
-        return located, [refuse("file-unreadable", f"cannot read the file: {error.strerror}")]
-    if len(raw) > MAX_BYTES:
-        return located, [
-            refuse("file-too-large", f"the file has {len(raw):,} bytes; at most {MAX_BYTES:,} are allowed")
-        ]
+        return refuse("file-unreadable", f"cannot read the file: {error.strerror}")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        return located, [
-            refuse("file-encoding", "the file is not UTF-8 text", Place(file, line, 1), "save the file as UTF-8")
-        ]
-    findings: list[Finding] = []
-    try:
-        findings.extend(_events_refused(text, file))
-        if findings:
-            return located, findings
-        root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        return located, [_syntax_finding(error, file)]
-    if root is None:
-        return located, [refuse("file-empty", "the file is empty")]
-    located.data = _value(root, (), located, findings)
-    return located, findings
+        return refuse("file-encoding", "the file is not UTF-8 text", line, "save the file as UTF-8")
 
 
 def _syntax_finding(error: yaml.YAMLError, file: Path) -> Finding:
     mark = getattr(error, "problem_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
-    problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
     hint = "indent with spaces; YAML does not allow tabs" if "cannot start any token" in problem else None
     return Finding(rule="yaml-syntax", place=place, message=f"this is not valid YAML: {problem}", hint=hint)
 
 
-def _events_refused(text: str, file: Path) -> Iterator[Finding]:
-    """Anchors, aliases, tags, a second document and bottomless nesting, found before a tree is built."""
-    depth = documents = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        place = _at(file, event.start_mark)
+class _StoppedError(Exception):
+    """The rest of the file is not worth reading."""
+
+
+class _Reader:
+    """Builds data and marks in one pass; ``fatal`` findings refuse the whole file."""
+
+    def __init__(self, text: str, file: Path) -> None:
+        self._file = file
+        self._next: Callable[[], Any] = yaml.CSafeLoader(text).get_event
+        self.fatal: list[Finding] = []
+        self.findings: list[Finding] = []
+
+    def document(self) -> tuple[Any, _Mark | None]:
+        """The first document's value and mark; None as mark if there is none."""
+        self._next()  # the stream's start
+        event = self._next()
+        if isinstance(event, yaml.StreamEndEvent):
+            return None, None
+        first = self._next()
+        empty = isinstance(first, yaml.ScalarEvent) and first.value == "" and first.implicit[0]
+        data, mark = self._value(first, 1)
+        self._next()  # the document's end
+        event = self._next()
         if isinstance(event, yaml.DocumentStartEvent):
-            documents += 1
-            if documents > 1:
-                yield Finding(rule="yaml-second-document", place=place, message="the file holds a second document")
-                return
-        elif isinstance(event, yaml.AliasEvent):
-            yield Finding(
-                rule="yaml-alias",
-                place=place,
-                message=f"aliases are not allowed (*{event.anchor})",
-                hint="write the value out",
-            )
-        elif isinstance(event, yaml.NodeEvent):
-            if event.anchor:
-                yield Finding(
-                    rule="yaml-anchor",
-                    place=place,
-                    message=f"anchors are not allowed (&{event.anchor})",
-                    hint="write the value out where it is needed",
-                )
-            if tag := getattr(event, "tag", None):
-                yield Finding(rule="yaml-tag", place=place, message=f"tags are not allowed ({tag})")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                yield Finding(rule="yaml-depth", place=place, message=f"nested deeper than {MAX_DEPTH} levels")
-                return
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
+            self._refuse("yaml-second-document", event, "the file holds a second document")
+        return data, None if empty else mark
+
+    def _value(self, event: Any, depth: int) -> tuple[Any, _Mark]:
+        start = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            self._refuse("yaml-alias", event, f"aliases are not allowed (*{event.anchor})", "write the value out")
+            return None, _Mark(start.line, start.column)
+        if event.anchor:
+            hint = "write the value out where it is needed"
+            self._refuse("yaml-anchor", event, f"anchors are not allowed (&{event.anchor})", hint)
+        if event.tag:
+            self._refuse("yaml-tag", event, f"tags are not allowed ({event.tag})")
+        if isinstance(event, yaml.ScalarEvent):
+            return self._scalar(event), _Mark(start.line, start.column)
+        if depth > MAX_DEPTH:
+            self._refuse("yaml-depth", event, f"nested deeper than {MAX_DEPTH} levels")
+            raise _StoppedError
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(start, depth)
+        return self._sequence(start, depth)
+
+    def _mapping(self, start: Any, depth: int) -> tuple[dict[str, Any], _Mark]:
+        data: dict[str, Any] = {}
+        entries: dict[str, _Entry] = {}
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
+            at = event.start_mark
+            plain = isinstance(event, yaml.ScalarEvent)
+            key = event.value if plain else ""
+            if not plain:
+                self._note("yaml-key", at, "a key must be plain text")
+                self._value(event, depth + 1)
+            elif key in data:
+                hint = f"it was first given at line {entries[key].line + 1}; keep one of them"
+                self._note("yaml-duplicate-key", at, f"the key '{key}' is given twice", hint)
+            elif event.anchor or event.tag:
+                self._value(event, depth + 1)
+            value, mark = self._value(self._next(), depth + 1)
+            if plain and key not in data:
+                data[key] = value
+                entries[key] = _Entry(at.line, at.column, mark)
+        return data, _Mark(start.line, start.column, entries=entries)
+
+    def _sequence(self, start: Any, depth: int) -> tuple[list[Any], _Mark]:
+        data: list[Any] = []
+        items: list[_Mark] = []
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
+            value, mark = self._value(event, depth + 1)
+            data.append(value)
+            items.append(mark)
+        return data, _Mark(start.line, start.column, items=items)
+
+    def _scalar(self, event: Any) -> Any:
+        if not event.implicit[0]:
+            return event.value
+        try:
+            return _plain(event.value)
+        except ValueError as error:
+            self._note("yaml-value", event.start_mark, f"'{event.value}' is not a value: {error}")
+            return None
+
+    def _refuse(self, rule: Rule, event: Any, message: str, hint: str | None = None) -> None:
+        self.fatal.append(self._finding(rule, event.start_mark, message, hint))
+
+    def _note(self, rule: Rule, mark: Any, message: str, hint: str | None = None) -> None:
+        self.findings.append(self._finding(rule, mark, message, hint))
+
+    def _finding(self, rule: Rule, mark: Any, message: str, hint: str | None) -> Finding:
+        return Finding(rule=rule, place=Place(self._file, mark.line + 1, mark.column + 1), message=message, hint=hint)
 
 
-_RESOLVE = yaml.SafeLoader("")  # only for its scalar constructors (int, float, bool, null, dates)
+_RESOLVE: Any = yaml.SafeLoader("")  # only for its rules of what a plain scalar means
 
 
-def _value(node: yaml.Node, loc: Loc, located: Located, findings: list[Finding]) -> Any:
-    """The plain value of ``node``; its place, and those of everything below, go into ``located``."""
-    located._places[loc] = _place(node, located)
-    if isinstance(node, yaml.MappingNode):
-        mapping: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            if not isinstance(key_node, yaml.ScalarNode):
-                findings.append(
-                    Finding(rule="yaml-key", place=_place(key_node, located), message="a key must be plain text")
-                )
-                continue
-            key = str(key_node.value)
-            if key in mapping:
-                findings.append(
-                    Finding(
-                        rule="yaml-duplicate-key",
-                        place=_place(key_node, located),
-                        message=f"the key '{key}' is given twice",
-                        hint=f"it was first given at line {located.key_place((*loc, key)).line}; keep one of them",
-                    )
-                )
-                continue
-            located._keys[(*loc, key)] = _place(key_node, located)
-            mapping[key] = _value(value_node, (*loc, key), located, findings)
-        return mapping
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item, (*loc, index), located, findings) for index, item in enumerate(node.value)]
-    try:
-        return _scalar(node)
-    except ValueError as error:
-        findings.append(
-            Finding(rule="yaml-value", place=_place(node, located), message=f"'{node.value}' is not a value: {error}")
-        )
-        return None
+@lru_cache(maxsize=65536)
+def _plain(text: str) -> Any:
+    """The value of an unquoted scalar: null, bool, int, float, or the text itself.
 
-
-def _scalar(node: yaml.Node) -> Any:
-    # Dates stay text here: the models parse them, and report them, in one place.
-    if node.tag in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"):
-        return node.value
-    return _RESOLVE.construct_object(node, deep=True)
-
-
-def _place(node: yaml.Node, located: Located) -> Place:
-    return _at(located.file, node.start_mark)
-
-
-def _at(file: Path, mark: Any) -> Place:
-    """PyYAML counts lines and columns from 0; people count from 1."""
-    return Place(file, mark.line + 1, mark.column + 1)
+    Dates stay text (the models parse them, and report them, in one place), and so does
+    what YAML 1.1 would take for a number of base 60, such as a time or a MAC address.
+    """
+    tag = _RESOLVE.resolve(yaml.ScalarNode, text, (True, False))
+    numeric = tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool") or (numeric and ":" not in text):
+        return _RESOLVE.construct_object(yaml.ScalarNode(tag, text), deep=True)
+    return text

@@ -46,6 +46,22 @@ def field_at(model: type[BaseModel], loc: Loc) -> FieldInfo | None:
     return owner.model_fields.get(str(loc[-1])) if loc and _is_model(owner) else None
 
 
+def is_table(model: type[BaseModel], loc: Loc) -> bool:
+    """Whether ``loc`` is a table: a mapping whose keys the author chooses."""
+    return bool(loc) and get_origin(_annotation_at(model, loc)) is dict
+
+
+def accepts_null(model: type[BaseModel], loc: Loc) -> bool:
+    """Whether ``loc`` is a field that may be left without a value."""
+    field = field_at(model, loc)
+    return field is not None and type(None) in get_args(field.annotation)
+
+
+def knows(model: type[BaseModel], loc: Loc) -> bool:
+    """Whether ``loc`` is a field of a model, or lies in a table."""
+    return field_at(model, loc) is not None or is_table(model, loc[:-1])
+
+
 def _annotation_at(model: type[BaseModel], loc: Loc) -> Any:
     annotation: Any = model
     for part in loc:

@@ -1,11 +1,13 @@
-"""Addresses: gateways, reserved ones, and those of the workstations."""
+"""Addresses: gateways, reserved ones, and where in a zone hosts begin."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
-# Below this host number a client zone is kept free for the gateway pair, relays and the like.
+# Below these host numbers a zone is kept free for the gateway pair, relays and the like;
+# smaller zones keep a quarter of their addresses free instead.
+FIRST_SERVER = 11
 FIRST_WORKSTATION = 21
 
 
@@ -23,14 +25,17 @@ def is_host_address(address: IPv4Address, network: IPv4Network) -> bool:
     )
 
 
-def workstation_addresses(network: IPv4Network, taken: Collection[IPv4Address]) -> Iterator[IPv4Address]:
-    """Addresses for workstations in ``network``, lowest first, without those already ``taken``."""
-    start, end = int(network.network_address) + FIRST_WORKSTATION, int(network.broadcast_address)
-    return (IPv4Address(number) for number in range(start, end) if IPv4Address(number) not in taken)
+def free_addresses(network: IPv4Network, first: int, taken: Collection[int]) -> Iterator[int]:
+    """Host addresses of ``network`` as numbers, lowest first, from host number ``first`` on, without ``taken``."""
+    return (number for number in _range(network, first) if number not in taken)
 
 
-def workstation_capacity(network: IPv4Network, taken: Collection[IPv4Address]) -> int:
-    """How many workstations fit into ``network``."""
-    usable = max(0, network.num_addresses - 1 - FIRST_WORKSTATION)
-    first = network.network_address + min(FIRST_WORKSTATION, network.num_addresses - 1)
-    return usable - sum(1 for address in set(taken) if address in network and first <= address)
+def capacity(network: IPv4Network, first: int, taken: Collection[int]) -> int:
+    """How many addresses ``free_addresses`` yields."""
+    usable = _range(network, first)
+    return len(usable) - sum(1 for number in set(taken) if number in usable)
+
+
+def _range(network: IPv4Network, first: int) -> range:
+    start, size = int(network.network_address), network.num_addresses
+    return range(start + min(first, max(2, size // 4)), start + size - 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ksm_onboard.declaration.load import CatalogueEntry
+from ksm_onboard.declaration.models import MemberDeclaration, Profile
 
 
 def with_requirements(keys: Iterable[str], catalogue: Mapping[str, CatalogueEntry]) -> tuple[str, ...]:
@@ -26,6 +27,18 @@ def with_requirements(keys: Iterable[str], catalogue: Mapping[str, CatalogueEntr
     for key in keys:
         visit(key)
     return tuple(ordered)
+
+
+def of_workstation(declared: MemberDeclaration, profile: Profile) -> tuple[str, ...]:
+    """What a workstation is given before requirements: the member's and the profile's, without what either excludes."""
+    wanted = (
+        *declared.applications,
+        *declared.extra_applications,
+        *profile.applications,
+        *profile.extra_applications,
+    )
+    excluded = {*declared.without_applications, *profile.without_applications}
+    return tuple(key for key in dict.fromkeys(wanted) if key not in excluded)
 
 
 def requirement_cycles(catalogue: Mapping[str, CatalogueEntry]) -> list[tuple[str, ...]]:

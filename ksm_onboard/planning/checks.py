@@ -7,108 +7,86 @@ a reference to an entry that was itself set aside for an error is not reported a
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
+from itertools import pairwise
 
+from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, PrintQueue, ServerRole, Share
-from ksm_onboard.planning.addressing import gateway_of, is_host_address, workstation_capacity
+from ksm_onboard.declaration.models import (
+    HOST_NAME_LENGTH,
+    MemberDeclaration,
+    PlatformDeclaration,
+    PrintQueue,
+    Profile,
+    ServerRole,
+    Share,
+    ZoneKey,
+)
+from ksm_onboard.declaration.record import AllocationRecord
+from ksm_onboard.declaration.rules import Rule
+from ksm_onboard.declaration.source import Loc
+from ksm_onboard.planning.addressing import FIRST_WORKSTATION, capacity, gateway_of, is_host_address
+from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import requirement_cycles
-from ksm_onboard.planning.member_plan import MAX_DATA_DISKS, workstation_name
+from ksm_onboard.planning.member_plan import MAX_DATA_DISKS, share_path
 from ksm_onboard.planning.placement import bound_sections
-from ksm_onboard.planning.zones import ZONE_KINDS
 
 # With fewer addresses a zone has no room for a host next to its gateway.
 _SMALLEST_ZONE_PREFIX = 29
-_NO_BLOCK = IPv4Network("255.255.255.255/32")
 _PAIRED_ROLES: frozenset[ServerRole] = frozenset({"dns", "database"})
+_ON_WORKSTATIONS = frozenset(("client", "web", "extension"))
+_ON_SERVERS = frozenset(("server",))
 
 
 @dataclass(frozen=True)
 class Scope:
     """One member's declaration, and what it is checked against."""
 
-    file: Loaded[MemberDeclaration]
+    member: DeclaredMember
     declared: MemberDeclaration
     platform: PlatformDeclaration
     platform_file: Loaded[PlatformDeclaration]
     catalogue: Mapping[str, CatalogueEntry]
 
-    def unknown(self, rule: str, what: str, value: str, known: Iterable[str], *loc: str | int) -> Finding:
+    @property
+    def file(self) -> Loaded[MemberDeclaration]:
+        return self.member.file
+
+    @property
+    def record(self) -> AllocationRecord:
+        return self.member.allocated
+
+    def server_name(self, key: str) -> str:
+        """The host name of the server ``key``."""
+        return server_name(self.declared.member.short, key)
+
+    def unknown(self, rule: Rule, what: str, value: str, known: Iterable[str], *loc: str | int) -> Finding:
         """A reference that leads nowhere."""
-        options = sorted(known)
-        close = get_close_matches(value, options, n=1)
-        return Finding(
-            rule=rule,
-            place=self.file.place(*loc),
-            message=f"{what} '{value}' is not known",
-            value=value,
-            allowed=", ".join(options[:20]) + (" …" if len(options) > 20 else "") or "none is declared",
-            hint=f"did you mean '{close[0]}'?" if close else None,
-        )
+        return unknown(rule, what, value, known, self.file.place(*loc))
+
+
+def unknown(rule: Rule, what: str, value: str, known: Iterable[str], place: Place) -> Finding:
+    """A reference at ``place`` that leads nowhere."""
+    options = sorted(known)
+    close = get_close_matches(value, options, n=1)
+    return Finding(
+        rule=rule,
+        place=place,
+        message=f"{what} '{value}' is not known",
+        value=value,
+        allowed=", ".join(options[:20]) + (" …" if len(options) > 20 else "") or "none is declared",
+        hint=f"did you mean '{close[0]}'?" if close else None,
+    )
 
 
 def check_member(scope: Scope) -> list[Finding]:
     """All findings for one member, looked at on its own."""
     return [finding for check in _MEMBER_CHECKS for finding in check(scope)]
-
-
-def check_across(files: Mapping[str, Loaded[MemberDeclaration]]) -> list[Finding]:
-    """Findings that only show when all members are looked at together."""
-    findings: list[Finding] = []
-    members = {key: (file, file.content) for key, file in sorted(files.items()) if file.content is not None}
-    blocks: dict[str, tuple[IPv4Network, Place]] = {}
-    vlans: dict[int, tuple[str, Place]] = {}
-    shorts: dict[str, tuple[str, Place]] = {}
-    for key, (file, declared) in members.items():
-        block, place = declared.networks.block, file.place("networks", "block")
-        if not file.is_sound("networks", "block"):
-            block = _NO_BLOCK
-        for other, (other_block, other_place) in blocks.items():
-            if block.overlaps(other_block):
-                findings.append(
-                    Finding(
-                        rule="block-overlap",
-                        place=place,
-                        message=f"the block {block} of {key} overlaps {other_block} of {other}",
-                        value=str(block),
-                        hint=f"the other block is declared at {other_place}; choose a free one",
-                    )
-                )
-        blocks[key] = (block, place)
-        for zone in declared.networks.zones if file.is_sound("networks", "vlan_base") else ():
-            vlan = declared.networks.vlan_base + ZONE_KINDS[zone].vlan_offset
-            at = file.place("networks", "vlan_base")
-            if vlan in vlans and vlans[vlan][0] != key:
-                findings.append(
-                    Finding(
-                        rule="vlan-twice",
-                        place=at,
-                        message=f"VLAN {vlan} (zone {zone}) of {key} is also a VLAN of {vlans[vlan][0]}",
-                        value=str(vlan),
-                        hint=f"the other one follows from {vlans[vlan][1]}; choose another vlan_base",
-                    )
-                )
-            vlans.setdefault(vlan, (key, at))
-        short, at = declared.member.short, file.place("member", "short")
-        if not file.is_sound("member", "short"):
-            continue
-        if short in shorts:
-            findings.append(
-                Finding(
-                    rule="short-twice",
-                    place=at,
-                    message=f"the host name prefix '{short}' of {key} is also that of {shorts[short][0]}",
-                    value=short,
-                    hint=f"the other one is declared at {shorts[short][1]}; choose another prefix",
-                )
-            )
-        shorts.setdefault(short, (key, at))
-    return findings
 
 
 def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
@@ -141,6 +119,17 @@ def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
                     )
                 )
             seen.setdefault(host, section_key)
+    ranges = sorted(platform.pools.items(), key=lambda pool: int(pool[1].range.network_address))
+    for (key, pool), (other_key, other) in pairwise(ranges):
+        if pool.range.overlaps(other.range):
+            findings.append(
+                Finding(
+                    rule="pools-overlap",
+                    place=file.place("pools", other_key, "range"),
+                    message=f"the pools {key} ({pool.range}) and {other_key} ({other.range}) overlap",
+                    value=str(other.range),
+                )
+            )
     sizes = {len(section.hosts) for section in platform.sections.values()}
     if len(sizes) > 1:
         findings.append(
@@ -171,7 +160,7 @@ def check_catalogue(catalogue: Mapping[str, CatalogueEntry]) -> list[Finding]:
 
 
 def _identity(scope: Scope) -> Iterator[Finding]:
-    stem = scope.file.located.file.stem
+    stem = scope.file.file.stem
     if scope.declared.member.key != stem:
         yield Finding(
             rule="key-differs-from-file",
@@ -183,70 +172,200 @@ def _identity(scope: Scope) -> Iterator[Finding]:
         )
 
 
+def _allocation(scope: Scope) -> Iterator[Finding]:
+    """Everything declared has been given out, and what was given out is what is declared."""
+    declared, record, key = scope.declared, scope.record, scope.member.key
+    if not scope.file.is_sound("member", "short") or scope.member.record.findings:
+        return
+    hint = f"run: ksm-onboard allocate {key}"
+    if scope.member.record.content is None:
+        yield Finding(
+            rule="not-allocated",
+            place=scope.file.place("member", "key"),
+            message=f"no addresses have been given out to {key} yet",
+            hint=hint,
+        )
+        return
+    if declared.networks.pool not in scope.platform.pools and not scope.platform_file.mentions("pools"):
+        yield scope.unknown(
+            "pool-unknown", "the pool", declared.networks.pool, scope.platform.pools, "networks", "pool"
+        )
+    entries: list[tuple[str, object, tuple[str | int, ...]]] = [
+        ("the block", declared.networks.block, ("networks", "block")),
+        *((f"the zone {k}", z.cidr and z.vlan, ("zones", k)) for k, z in declared.zones.items() if z.cidr or z.prefix),
+        *((scope.server_name(k), s.address, ("servers", k)) for k, s in declared.servers.items()),
+        *((f"the printer {k}", p.address, ("printers", k)) for k, p in declared.printers.items()),
+    ]
+    for what, given, loc in entries:
+        if given is None:
+            yield Finding(
+                rule="not-allocated",
+                place=scope.file.key_place(*loc),
+                message=f"nothing has been given out for {what} yet",
+                hint=hint,
+            )
+    rows = scope.member.devices.rows
+    lacking = [i for i, row in enumerate(rows) if row.hostname not in record.hosts]
+    if lacking:
+        names = [rows[i].hostname for i in lacking]
+        yield Finding(
+            rule="not-allocated",
+            place=scope.member.devices.place(lacking[0]),
+            message=f"{len(names)} workstations have no address yet: {_some(names)}",
+            hint=hint,
+        )
+    made = Counter(record.workstations.values())
+    for group, wanted in declared.workstations.items():
+        if made[group] != wanted.count:
+            yield Finding(
+                rule="not-allocated",
+                place=scope.file.place("workstations", group, "count"),
+                message=f"the group {group} has {wanted.count} workstations, {made[group]} have names and addresses",
+                hint=hint,
+            )
+    yield from _contradictions(scope)
+
+
+def _contradictions(scope: Scope) -> Iterator[Finding]:
+    """What was given out differs from what the declaration states: a decision that people take."""
+    declared, record, key = scope.declared, scope.record, scope.member.key
+    stated: list[tuple[str, str, object, object, tuple[str | int, ...]]] = []
+    stated.append(("the block", "block", declared.networks.block, record.block, ("networks", "block")))
+    for zone_key, zone in declared.zones.items():
+        given = record.zones.get(zone_key)
+        if given is None:
+            continue
+        name = f"zones.{zone_key}"
+        stated.append((f"the zone {zone_key}", name, zone.cidr, given.cidr, ("zones", zone_key, "cidr")))
+        stated.append((f"VLAN of the zone {zone_key}", name, zone.vlan, given.vlan, ("zones", zone_key, "vlan")))
+        if zone.prefix is not None and zone.cidr == given.cidr and zone.prefix != given.cidr.prefixlen:
+            wanted_size, size = f"/{zone.prefix}", f"/{given.cidr.prefixlen}"
+            what = f"the size of the zone {zone_key}"
+            stated.append((what, name, wanted_size, size, ("zones", zone_key, "prefix")))
+    for server_key, server in declared.servers.items():
+        name = scope.server_name(server_key)
+        stated.append((name, name, server.address, record.hosts.get(name), ("servers", server_key, "address")))
+    for queue, printer in declared.printers.items():
+        given_address = record.printers.get(queue)
+        what, at = f"the printer {queue}", ("printers", queue, "address")
+        stated.append((what, f"printers.{queue}", printer.address, given_address, at))
+    for what, name, wanted, was, loc in stated:
+        if was is not None and wanted is not None and wanted != was:
+            yield Finding(
+                rule="allocation-contradicts",
+                place=scope.file.place(*loc),
+                message=f"{what} is declared as {wanted}, {was} was given out",
+                value=str(wanted),
+                allowed=str(was),
+                hint=f"keep what was given out, or release it: ksm-onboard allocate {key} --release {name}",
+            )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def _networks(scope: Scope) -> Iterator[Finding]:
-    networks = scope.declared.networks
-    zones = list(networks.zones.items())
-    for index, (key, zone) in enumerate(zones):
-        loc = ("networks", "zones", key, "cidr")
-        if not zone.cidr.subnet_of(networks.block):
+    block = scope.declared.networks.block
+    networks = [(key, zone.cidr) for key, zone in scope.declared.zones.items() if zone.cidr is not None]
+    for key, zone in scope.declared.zones.items():
+        if zone.prefix is None and zone.cidr is None and not scope.file.mentions("zones", key, "prefix"):
+            yield Finding(
+                rule="zone-size-missing",
+                place=scope.file.key_place("zones", key),
+                message=f"the zone {key} has no size",
+                allowed="prefix, for example 24; or cidr where the network is fixed",
+            )
+    for index, (key, cidr) in enumerate(networks):
+        place = scope.file.place("zones", key, "cidr")
+        if block is not None and not cidr.subnet_of(block):
             yield Finding(
                 rule="zone-outside-block",
-                place=scope.file.place(*loc),
-                message=f"the zone {key} ({zone.cidr}) lies outside the member's block",
-                value=str(zone.cidr),
-                allowed=f"a network inside {networks.block}",
+                place=place,
+                message=f"the zone {key} ({cidr}) lies outside the member's block",
+                value=str(cidr),
+                allowed=f"a network inside {block}",
             )
-        if zone.cidr.prefixlen > _SMALLEST_ZONE_PREFIX:
+        if cidr.prefixlen > _SMALLEST_ZONE_PREFIX:
             yield Finding(
                 rule="zone-too-small",
-                place=scope.file.place(*loc),
-                message=f"the zone {key} ({zone.cidr}) is too small",
-                value=str(zone.cidr),
+                place=place,
+                message=f"the zone {key} ({cidr}) is too small",
+                value=str(cidr),
                 allowed=f"/{_SMALLEST_ZONE_PREFIX} or larger",
             )
-        for other_key, other in zones[:index]:
-            if zone.cidr.overlaps(other.cidr):
+        for other_key, other in networks[:index]:
+            if cidr.overlaps(other):
                 yield Finding(
                     rule="zone-overlap",
-                    place=scope.file.place(*loc),
-                    message=f"the zone {key} ({zone.cidr}) overlaps the zone {other_key} ({other.cidr})",
-                    value=str(zone.cidr),
-                    hint=f"the other zone is at {scope.file.place('networks', 'zones', other_key, 'cidr')}",
+                    place=place,
+                    message=f"the zone {key} ({cidr}) overlaps the zone {other_key} ({other})",
+                    value=str(cidr),
+                    hint=f"the other zone is at {scope.file.place('zones', other_key, 'cidr')}",
                 )
 
 
+def _legacy_networks(scope: Scope) -> Iterator[Finding]:
+    for name, legacy in scope.declared.networks.legacy.items():
+        if legacy.nat is not None and legacy.nat.prefixlen != legacy.cidr.prefixlen:
+            yield Finding(
+                rule="nat-size",
+                place=scope.file.place("networks", "legacy", name, "nat"),
+                message=f"{legacy.cidr} cannot be translated to {legacy.nat} one to one",
+                value=str(legacy.nat),
+                allowed=f"a /{legacy.cidr.prefixlen}",
+            )
+        if legacy.quarantine and "quarantine" not in scope.declared.zones:
+            place = scope.file.place("networks", "legacy", name, "quarantine")
+            yield unknown("zone-unknown", "the zone", "quarantine", scope.declared.zones, place)
+
+
 def _addresses(scope: Scope) -> Iterator[Finding]:
-    zones = scope.declared.networks.zones
+    zones, record = scope.declared.zones, scope.record
+    zone_of_profile = {key: profile.zone for key, profile in scope.declared.profiles.items()}
+    printers: ZoneKey = "printers"
+    hosts: list[tuple[str, IPv4Address | None, ZoneKey, Callable[[str], Place]]] = []
+    for key, server in scope.declared.servers.items():
+        hosts.append((scope.server_name(key), server.address, server.zone, _placed(scope.file, "servers", key)))
+    for key, printer in scope.declared.printers.items():
+        hosts.append((f"the printer {key}", printer.address, printers, _placed(scope.file, "printers", key)))
+    for name, _, zone_key, place in hosts:
+        if zone_key not in zones and not scope.file.mentions("zones", zone_key):
+            yield unknown("zone-unknown", f"{name}: the zone", zone_key, zones, place("zone"))
+    in_record = _recorded(scope.member)
+    for row in scope.member.devices.rows:
+        zone = zone_of_profile.get(row.profile)
+        if zone is not None:
+            hosts.append((row.hostname, record.hosts.get(row.hostname), zone, in_record(row.hostname)))
+    for made, group in record.workstations.items():
+        zone = zone_of_profile.get(
+            scope.declared.workstations[group].profile if group in scope.declared.workstations else ""
+        )
+        if zone is not None:
+            hosts.append((made, record.hosts.get(made), zone, in_record(made)))
     first_use: dict[IPv4Address, str] = {}
-    hosts = [
-        *(("servers", i, s.name, s.address, s.zone) for i, s in enumerate(scope.declared.servers)),
-        *(("printers", i, p.name, p.address, "printers") for i, p in enumerate(scope.declared.printers)),
-    ]
-    for area, index, name, address, zone_key in hosts:
-        place = scope.file.place(area, index, "address")
-        zone = next((zone for key, zone in zones.items() if key == zone_key), None)
-        if zone is None:
-            if not scope.file.mentions("networks", "zones", zone_key):
-                loc = (area, index, "zone") if area == "servers" else (area, index)
-                yield scope.unknown("zone-unknown", "the zone", zone_key, zones, *loc)
-        elif not is_host_address(address, zone.cidr):
-            inside = address in zone.cidr
+    for name, address, zone_key, place in hosts:
+        if address is None:
+            continue
+        cidr = zones[zone_key].cidr if zone_key in zones else None
+        if cidr is not None and not is_host_address(address, cidr):
+            inside = address in cidr
             yield Finding(
                 rule="address-reserved" if inside else "address-outside-zone",
-                place=place,
+                place=place("address"),
                 message=(
                     f"{name}: {address} is the network, gateway or broadcast address of the zone {zone_key}"
                     if inside
                     else f"{name}: {address} lies outside its zone {zone_key}"
                 ),
                 value=str(address),
-                allowed=f"an address of {zone.cidr} other than the first two and the last",
-                hint=f"the gateway is {gateway_of(zone.cidr)}" if inside else None,
+                allowed=f"an address of {cidr} other than the first two and the last",
+                hint=f"the gateway is {gateway_of(cidr)}" if inside else None,
             )
         if address in first_use:
             yield Finding(
                 rule="address-twice",
-                place=place,
+                place=place("address"),
                 message=f"{address} is given to {name} and to {first_use[address]}",
                 value=str(address),
                 hint="give each host an address of its own",
@@ -254,35 +373,33 @@ def _addresses(scope: Scope) -> Iterator[Finding]:
         first_use.setdefault(address, name)
 
 
+def _placed(file: Loaded[MemberDeclaration], table: str, key: str) -> Callable[[str], Place]:
+    return lambda field: file.place(table, key, field)
+
+
+def _recorded(member: DeclaredMember) -> Callable[[str], Callable[[str], Place]]:
+    return lambda name: lambda _: member.record.place("hosts", name)
+
+
 def _names(scope: Scope) -> Iterator[Finding]:
-    first: dict[str, Place] = {}
-    for index, server in enumerate(scope.declared.servers):
-        place = scope.file.place("servers", index, "name")
-        if server.name in first:
+    for key in scope.declared.servers:
+        name = scope.server_name(key)
+        if len(name) > HOST_NAME_LENGTH and scope.file.is_sound("member", "short"):
             yield Finding(
-                rule="name-twice",
-                place=place,
-                message=f"two hosts have the name '{server.name}'",
-                value=server.name,
-                hint=f"the first one is at {first[server.name]}; rename one of them",
+                rule="name-too-long",
+                place=scope.file.key_place("servers", key),
+                message=f"the host name '{name}' has {len(name)} characters",
+                value=name,
+                allowed=f"at most {HOST_NAME_LENGTH} (the NetBIOS limit)",
+                hint="choose a shorter key",
             )
-        first.setdefault(server.name, place)
-    total = sum(group.count for group in scope.declared.workstations)
-    generated = {workstation_name(scope.declared.member.short, n) for n in range(1, total + 1)}
-    for name in sorted(generated & first.keys()):
-        yield Finding(
-            rule="name-twice",
-            place=first[name],
-            message=f"the server name '{name}' is also the name of a workstation",
-            value=name,
-            hint="rename the server; names of workstations are made by the plan",
-        )
 
 
 def _servers(scope: Scope) -> Iterator[Finding]:
     platform, declared = scope.platform, scope.declared
-    for index, server in enumerate(declared.servers):
-        loc = ("servers", index)
+    for key, server in declared.servers.items():
+        loc = ("servers", key)
+        name = scope.server_name(key)
         if server.template not in platform.templates and not scope.platform_file.mentions("templates", server.template):
             yield scope.unknown(
                 "template-unknown", "the template", server.template, platform.templates, *loc, "template"
@@ -291,11 +408,11 @@ def _servers(scope: Scope) -> Iterator[Finding]:
             yield Finding(
                 rule="disks-too-many",
                 place=scope.file.key_place(*loc, "disks"),
-                message=f"{server.name} has {len(server.disks)} data disks",
+                message=f"{name} has {len(server.disks)} data disks",
                 allowed=f"at most {MAX_DATA_DISKS}",
             )
         tiers: list[tuple[str, tuple[str | int, ...]]] = [(server.tier, (*loc, "tier"))]
-        tiers += [(disk.tier, (*loc, "disks", d, "tier")) for d, disk in enumerate(server.disks)]
+        tiers += [(disk.tier, (*loc, "disks", d, "tier")) for d, disk in server.disks.items()]
         for tier, tier_loc in tiers:
             if tier not in platform.storage_tiers and not scope.platform_file.mentions("storage_tiers", tier):
                 yield scope.unknown("tier-unknown", "the storage tier", tier, platform.storage_tiers, *tier_loc)
@@ -303,177 +420,202 @@ def _servers(scope: Scope) -> Iterator[Finding]:
         if len(bound) > 1:
             yield Finding(
                 rule="section-conflict",
-                place=scope.file.place(*loc),
-                message=f"{server.name} is bound to both fire sections",
+                place=scope.member.nearest(*_binding(scope, [key])),
+                message=f"{name} is bound to both fire sections",
                 value=", ".join(sorted(bound)),
                 hint="a section-local tier binds a server to its section; use one section, or a mirrored tier",
             )
-        for what, attribute in (("mount point", "mount"), ("name", "name")):
-            seen: set[str] = set()
-            for d, disk in enumerate(server.disks):
-                value = getattr(disk, attribute)
-                if value in seen:
-                    yield Finding(
-                        rule="disk-twice",
-                        place=scope.file.place(*loc, "disks", d, attribute),
-                        message=f"two data disks of {server.name} have the {what} '{value}'",
-                        value=value,
-                    )
-                seen.add(value)
+        mounts: set[str] = set()
+        for disk_key, disk in server.disks.items():
+            if disk.mount in mounts:
+                yield Finding(
+                    rule="disk-twice",
+                    place=scope.file.place(*loc, "disks", disk_key, "mount"),
+                    message=f"two data disks of {name} have the mount point '{disk.mount}'",
+                    value=disk.mount,
+                )
+            mounts.add(disk.mount)
 
 
 def _pairs(scope: Scope) -> Iterator[Finding]:
-    by_pair: dict[str, list[int]] = defaultdict(list)
-    for index, server in enumerate(scope.declared.servers):
+    by_pair: dict[str, list[str]] = defaultdict(list)
+    for key, server in scope.declared.servers.items():
         if server.pair:
-            by_pair[server.pair].append(index)
+            by_pair[server.pair].append(key)
         elif server.role in _PAIRED_ROLES:
             yield Finding(
                 rule="pair-missing",
                 severity="warning",
-                place=scope.file.place("servers", index),
-                message=f"{server.name} has no partner in the other fire section",
+                place=scope.file.key_place("servers", key),
+                message=f"{scope.server_name(key)} has no partner in the other fire section",
                 hint=f"services of the role {server.role} are expected in pairs: give both servers the same pair",
             )
     some_set_aside = any(loc[:1] == ("servers",) for loc in scope.file.set_aside)
-    for pair, indexes in by_pair.items():
-        servers = [scope.declared.servers[i] for i in indexes]
-        place = scope.file.place("servers", indexes[-1], "pair")
-        if len(indexes) < 2 and not some_set_aside:
+    for pair, keys in by_pair.items():
+        servers = [scope.declared.servers[key] for key in keys]
+        if len(keys) < 2 and not some_set_aside:
             yield Finding(
                 rule="pair-of-one",
-                place=place,
-                message=f"the pair '{pair}' has only {servers[0].name}",
+                place=scope.file.place("servers", keys[0], "pair"),
+                message=f"the pair '{pair}' has only {scope.server_name(keys[0])}",
                 value=pair,
                 hint="give its partner the same pair, or remove the key",
             )
         if len({server.role for server in servers}) > 1:
             yield Finding(
                 rule="pair-of-different-roles",
-                place=place,
+                place=scope.member.nearest(*(("servers", key, "role") for key in keys)),
                 message=f"the servers of the pair '{pair}' have different roles",
-                value=", ".join(f"{s.name}: {s.role}" for s in servers),
+                value=", ".join(f"{key}: {s.role}" for key, s in zip(keys, servers, strict=True)),
             )
         bound = [bound_sections(server, scope.platform) for server in servers]
         if len(servers) > 1 and all(bound) and len(set().union(*bound)) == 1:
             yield Finding(
                 rule="pair-in-one-section",
-                place=place,
+                place=scope.member.nearest(*_binding(scope, keys)),
                 message=f"the pair '{pair}' is forced into fire section {min(bound[0])}",
-                value=", ".join(server.name for server in servers),
+                value=", ".join(keys),
                 allowed="at least one server in each section",
                 hint="remove section from one of them, or use a mirrored tier instead of a section-local one",
             )
 
 
+def _binding(scope: Scope, keys: Iterable[str]) -> Iterator[Loc]:
+    """The paths of everything that can bind servers to a section, the last server's first."""
+    for key in reversed(list(keys)):
+        server = scope.declared.servers[key]
+        yield from (("servers", key, "disks", disk, "tier") for disk in server.disks)
+        yield from (("servers", key, field) for field in ("section", "tier", "pair"))
+
+
 def _services(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
-    servers = {server.name: server for server in declared.servers}
-    aside = any(loc[:1] == ("servers",) for loc in scope.file.set_aside)
-    users: list[tuple[str, ServerRole, Sequence[Share | PrintQueue]]] = [
+    servers = declared.servers
+    users: list[tuple[str, ServerRole, Mapping[str, Share | PrintQueue]]] = [
         ("shares", "file", declared.shares),
         ("printers", "print", declared.printers),
     ]
     for area, wanted, entries in users:
-        names: set[str] = set()
-        for index, entry in enumerate(entries):
-            fitting = [name for name, server in servers.items() if server.role == wanted]
-            if entry.server not in fitting and not (aside and entry.server not in servers):
+        fitting = [key for key, server in servers.items() if server.role == wanted]
+        for key, entry in entries.items():
+            if entry.server not in fitting and not scope.file.mentions("servers", entry.server):
                 yield scope.unknown(
-                    "server-unknown", f"the {wanted} server", entry.server, fitting, area, index, "server"
+                    "server-unknown", f"the {wanted} server", entry.server, fitting, area, key, "server"
                 )
-            if entry.name in names:
-                yield Finding(
-                    rule="name-twice",
-                    place=scope.file.place(area, index, "name"),
-                    message=f"two {area} have the name '{entry.name}'",
-                    value=entry.name,
-                )
-            names.add(entry.name)
-    for index, share in enumerate(declared.shares):
+    for key, share in declared.shares.items():
         server = servers.get(share.server)
-        mounts = [disk.mount for disk in server.disks] if server else []
-        if server and not any(share.path.startswith(mount.rstrip("/") + "/") for mount in mounts):
+        mounts = [disk.mount for disk in server.disks.values()] if server else []
+        path = share_path(key, share, server) if server else None
+        if server and not (path and any(path.startswith(mount.rstrip("/") + "/") for mount in mounts)):
             yield Finding(
                 rule="share-outside-data-disk",
-                place=scope.file.place("shares", index, "path"),
-                message=f"the share '{share.name}' does not lie on a data disk of {share.server}",
-                value=share.path,
+                place=scope.file.place("shares", key, "path"),
+                message=f"the share '{key}' does not lie on a data disk of {share.server}",
+                value=path,
                 allowed=", ".join(f"{mount}/…" for mount in mounts) or f"{share.server} has no data disk",
                 hint="the system disk is lost when a VM is rebuilt; shares belong on a data disk",
             )
-    for index, printer in enumerate(declared.printers):
+    for key, printer in declared.printers.items():
         if printer.site not in declared.sites and not scope.file.mentions("sites", printer.site):
-            yield scope.unknown("site-unknown", "the site", printer.site, declared.sites, "printers", index, "site")
-    pairs = {server.pair for server in declared.servers if server.pair and server.role == "database"}
-    names = set()
-    for index, database in enumerate(declared.databases):
+            yield scope.unknown("site-unknown", "the site", printer.site, declared.sites, "printers", key, "site")
+    pairs = {server.pair for server in servers.values() if server.pair and server.role == "database"}
+    aside = any(loc[:1] == ("servers",) for loc in scope.file.set_aside)
+    for key, database in declared.databases.items():
         if database.pair not in pairs and not aside:
-            yield scope.unknown(
-                "pair-unknown", "the pair of database servers", database.pair, pairs, "databases", index, "pair"
-            )
-        if database.name in names:
-            yield Finding(
-                rule="name-twice",
-                place=scope.file.place("databases", index, "name"),
-                message=f"two databases have the name '{database.name}'",
-                value=database.name,
-            )
-        names.add(database.name)
+            what = "the pair of database servers"
+            yield scope.unknown("pair-unknown", what, database.pair, pairs, "databases", key, "pair")
+
+
+# What a workstation refers to: column, rule if it is not declared, table in the declaration.
+_REFERENCES: tuple[tuple[str, Rule, str], ...] = (
+    ("site", "site-unknown", "sites"),
+    ("department", "department-unknown", "departments"),
+    ("profile", "profile-unknown", "profiles"),
+    ("wave", "wave-unknown", "waves"),
+)
 
 
 def _workstations(scope: Scope) -> Iterator[Finding]:
-    declared = scope.declared
-    wanted: dict[str, int] = defaultdict(int)
-    for index, group in enumerate(declared.workstations):
-        wanted[group.zone] += group.count
-        for what, value, table in (
-            ("department", group.department, declared.departments),
-            ("site", group.site, declared.sites),
-            ("profile", group.profile, declared.profiles),
-        ):
-            if value not in table and not scope.file.mentions(f"{what}s", value):
-                yield scope.unknown(f"{what}-unknown", f"the {what}", value, table, "workstations", index, what)
-        if group.zone not in declared.networks.zones and not scope.file.mentions("networks", "zones", group.zone):
-            loc = ("workstations", index, "zone")
-            yield scope.unknown("zone-unknown", "the zone", group.zone, declared.networks.zones, *loc)
-    taken = {s.address for s in declared.servers} | {p.address for p in declared.printers}
-    for key, zone in declared.networks.zones.items():
-        room = workstation_capacity(zone.cidr, taken)
-        if wanted[key] > room:
+    declared, devices = scope.declared, scope.member.devices
+    for column, rule, table in _REFERENCES:
+        known: Mapping[str, object] = getattr(declared, table)
+        for key, group in declared.workstations.items():
+            value = getattr(group, column)
+            if value not in known and not scope.file.mentions(table, value):
+                yield scope.unknown(rule, f"the {column}", value, known, "workstations", key, column)
+        position = devices.rows[0]._fields.index(column) if devices.rows else 0
+        values = [row[position] for row in devices.rows]
+        wrong = {value for value in set(values) - known.keys() if not scope.file.mentions(table, value)}
+        if wrong:
+            for index, value in enumerate(values):
+                if value in wrong:
+                    yield unknown(rule, f"the {column}", value, known, devices.place(index, column))
+    per_profile = Counter(row.profile for row in devices.rows)
+    for group in declared.workstations.values():
+        per_profile[group.profile] += group.count
+    wanted: Counter[ZoneKey] = Counter()
+    for key, number in per_profile.items():
+        if (profile := declared.profiles.get(key)) is None:
+            continue
+        wanted[profile.zone] += number
+        if profile.zone not in declared.zones and not scope.file.mentions("zones", profile.zone):
+            loc = ("profiles", key, "zone")
+            yield scope.unknown("zone-unknown", f"the profile {key}: the zone", profile.zone, declared.zones, *loc)
+    servers, printers = declared.servers.values(), declared.printers.values()
+    addresses = (*(server.address for server in servers), *(printer.address for printer in printers))
+    taken = {int(address) for address in addresses if address is not None}
+    retired = scope.record.retired
+    taken |= {int(address) for address in (*retired.hosts.values(), *retired.printers.values())}
+    for zone_key, number in wanted.items():
+        cidr = declared.zones[zone_key].cidr if zone_key in declared.zones else None
+        if cidr is not None and number > (room := capacity(cidr, FIRST_WORKSTATION, taken)):
             yield Finding(
                 rule="zone-full",
-                place=scope.file.place("networks", "zones", key, "cidr"),
-                message=f"the zone {key} ({zone.cidr}) has room for {room} workstations, {wanted[key]} are declared",
-                value=str(zone.cidr),
-                hint="widen the zone or move a department into another one",
+                place=scope.file.key_place("zones", zone_key),
+                message=f"the zone {zone_key} ({cidr}) has room for {room} workstations, {number} are declared",
+                value=str(cidr),
+                hint="widen the zone or give some workstations a profile of another zone",
             )
 
 
 def _applications(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
-    lists = [
-        (("applications",), declared.applications, "client"),
-        *((("profiles", key, "applications"), p.applications, "client") for key, p in declared.profiles.items()),
-        *((("servers", i, "applications"), s.applications, "server") for i, s in enumerate(declared.servers)),
+    tables: list[tuple[tuple[str, ...], MemberDeclaration | Profile]] = [((), declared)]
+    tables += [(("profiles", key), profile) for key, profile in declared.profiles.items()]
+    lists: list[tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = [
+        ((*loc, field), getattr(table, field), _ON_WORKSTATIONS)
+        for loc, table in tables
+        for field in ("applications", "extra_applications", "without_applications")
     ]
-    for loc, keys, component in lists:
+    lists += [(("servers", k, "applications"), s.applications, _ON_SERVERS) for k, s in declared.servers.items()]
+    for loc, keys, components in lists:
         for index, key in enumerate(keys):
             entry = scope.catalogue.get(key)
             if entry is None:
                 yield scope.unknown("application-unknown", "the application", key, scope.catalogue, *loc, index)
-            elif entry.application.component != component:
+            elif entry.application.component not in components:
+                what = "servers" if components is _ON_SERVERS else "workstations"
                 yield Finding(
                     rule="application-misplaced",
                     place=scope.file.place(*loc, index),
-                    message=f"'{key}' is a {entry.application.component} application; this list is for {component}s",
+                    message=f"'{key}' is of the kind {entry.application.component}; this list is for {what}",
                     value=key,
+                )
+    for loc, table in tables:
+        for index, key in enumerate(table.extra_applications):
+            if key in table.without_applications:
+                yield Finding(
+                    rule="application-contradiction",
+                    place=scope.file.place(*loc, "extra_applications", index),
+                    message=f"'{key}' is added and taken away",
+                    value=key,
+                    hint="remove it from extra_applications or from without_applications",
                 )
 
 
 def _compute(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
-    needed = sum(server.memory_gib for server in declared.servers)
+    needed = sum(server.memory_gib for server in declared.servers.values())
     if needed > declared.compute.memory_gib:
         yield Finding(
             rule="pool-too-small",
@@ -487,7 +629,9 @@ def _compute(scope: Scope) -> Iterator[Finding]:
 
 _MEMBER_CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _identity,
+    _allocation,
     _networks,
+    _legacy_networks,
     _addresses,
     _names,
     _servers,

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, in_order
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration
+from ksm_onboard.declaration.models import PlatformDeclaration
+from ksm_onboard.declaration.record import AllocationRecord, record_file
 from ksm_onboard.errors import OnboardError
-from ksm_onboard.planning.checks import Scope, check_across, check_catalogue, check_member, check_platform
+from ksm_onboard.planning.checks import Scope, check_catalogue, check_member, check_platform
+from ksm_onboard.planning.checks_across import check_across
 from ksm_onboard.planning.member_plan import plan_member
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.planning.platform_plan import plan_platform
@@ -24,6 +27,7 @@ class Declarations:
     """Everything that is declared in one checkout: the platform, the catalogue, all members."""
 
     project: Project
+    archetypes: Archetypes = field(default_factory=Archetypes)
 
     @cached_property
     def platform(self) -> Loaded[PlatformDeclaration]:
@@ -38,30 +42,66 @@ class Declarations:
         return self._catalogue[0]
 
     @cached_property
-    def members(self) -> dict[str, Loaded[MemberDeclaration]]:
-        """Every member's file, by the name of the file."""
-        return {key: load_file(self.project.stacks / f"{key}.yaml", MemberDeclaration) for key in self.member_keys}
+    def members(self) -> dict[str, DeclaredMember]:
+        """Every member, by the name of its file."""
+        stacks = self.project.stacks
+        return {key: load_member(stacks, key, self.platform, self.archetypes) for key in self.member_keys}
 
-    @property
+    @cached_property
     def member_keys(self) -> list[str]:
         files = sorted(self.project.stacks.glob("*.yaml"))
         return [f.stem for f in files if f.stem != PLATFORM and not f.name.startswith("Pulumi.")]
+
+    @cached_property
+    def orphans(self) -> dict[str, Loaded[AllocationRecord]]:
+        """The allocation records of members that are not declared (any more), by key."""
+        files = sorted(record_file(self.project.stacks, "x").parent.glob("*.yaml"))
+        return {f.stem: load_file(f, AllocationRecord) for f in files if f.stem not in self.member_keys}
 
     def findings(self, only: Iterable[str] | None = None) -> list[Finding]:
         """Everything to put right, in all declarations or in those of ``only`` and what they build on."""
         keys = self.member_keys if only is None else list(only)
         findings = [*self.platform.findings, *check_platform(self.platform), *self._catalogue[1]]
         findings += check_catalogue(self.catalogue)
-        across = check_across(self.members)
+        of_members: dict[Finding, dict[str, None]] = {}
         for key in keys:
-            file = self.members[key]
-            findings += file.findings
-            checked = [f for f in across if f.place.file == file.located.file]
-            if file.content is not None and self.platform.content is not None:
-                scope = Scope(file, file.content, self.platform.content, self.platform, self.catalogue)
-                checked += check_member(scope)
-            findings += [f for f in checked if not file.accuses_a_stand_in(f)]
+            for finding in self._findings_of(self.members[key]):
+                of_members.setdefault(finding, {})[key] = None
+        findings += [self._addressed(finding, list(concerned)) for finding, concerned in of_members.items()]
+        for found in check_across(self.members):
+            accused = (self.members[key].file for key in found.members)
+            if not found.members.isdisjoint(keys) and not any(f.accuses_a_stand_in(found.finding) for f in accused):
+                findings.append(found.finding)
+        if only is None:
+            findings += self._orphan_findings()
         return in_order(findings)
+
+    def _findings_of(self, member: DeclaredMember) -> list[Finding]:
+        findings = list(member.findings)
+        if member.file.content is not None and self.platform.content is not None:
+            scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
+            findings += [f for f in check_member(scope) if not member.file.accuses_a_stand_in(f)]
+        return findings
+
+    def _addressed(self, finding: Finding, concerned: list[str]) -> Finding:
+        """``finding``; where it points into a file that members share, it says whose declaration it concerns."""
+        own = {f for key in concerned for f in self.members[key].files}
+        if finding.place.file in own:
+            return finding
+        concerns = f"concerns {_some(concerned)}, where it can be stated differently"
+        return replace(finding, hint=f"{finding.hint}; {concerns}" if finding.hint else concerns)
+
+    def _orphan_findings(self) -> list[Finding]:
+        return [
+            Finding(
+                rule="allocation-orphan",
+                severity="warning",
+                place=Place(record.file, 1, 1),
+                message=f"no member '{key}' is declared; what was given out to it stays reserved",
+                hint="delete the file once nothing of the member stands any more",
+            )
+            for key, record in self.orphans.items()
+        ] + [finding for record in self.orphans.values() for finding in record.findings]
 
     def require(self, key: str) -> None:
         """Raises OnboardError if no member with that key is declared."""
@@ -79,9 +119,9 @@ class Declarations:
         """
         self.require(key)
         _refuse_errors(self.findings([key]))
-        member, platform = self.members[key].content, self.platform.content
-        assert member is not None and platform is not None  # noqa: S101 - else there were findings
-        return plan_member(member, platform, self.catalogue)
+        platform = self.platform.content
+        assert platform is not None  # noqa: S101 - else there were findings
+        return plan_member(self.members[key], platform, self.catalogue)
 
     def platform_plan(self) -> PlatformPlan:
         """The plan of the shared data centre. Raises DeclarationRefusedError if it has errors."""
@@ -89,9 +129,13 @@ class Declarations:
         platform = self.platform.content
         if platform is None:
             raise DeclarationRefusedError(
-                [Finding("file-unreadable", Place(self.platform.located.file, 1, 1), "the file has no content")]
+                [Finding("file-unreadable", Place(self.platform.file, 1, 1), "the file has no content")]
             )
         return plan_platform(platform)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def _refuse_errors(findings: list[Finding]) -> None:

@@ -5,26 +5,42 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
+from typing import TypeVar, cast
 
+from ksm_onboard.declaration.devices import DeviceRow
+from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.load import CatalogueEntry
-from ksm_onboard.declaration.models import DataDisk, MemberDeclaration, PlatformDeclaration, SectionKey, Server
-from ksm_onboard.planning.addressing import gateway_of, workstation_addresses
-from ksm_onboard.planning.applications import with_requirements
+from ksm_onboard.declaration.models import (
+    DataDisk,
+    DevicePlatform,
+    MemberDeclaration,
+    PlatformDeclaration,
+    SectionKey,
+    Server,
+    Share,
+)
+from ksm_onboard.planning.addressing import gateway_of
+from ksm_onboard.planning.allocation import server_name
+from ksm_onboard.planning.applications import of_workstation, with_requirements
 from ksm_onboard.planning.placement import datastore_for, first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
     DatabasePlan,
     DataDiskPlan,
+    FreezePlan,
+    LegacyNetworkPlan,
     MemberPlan,
     PairPlan,
     PermissionPlan,
     Plan,
     PrintQueuePlan,
+    ProtectionPlan,
     ResourcePoolPlan,
     SectionPlacementPlan,
     ServerPlan,
     SharePlan,
     SitePlan,
+    WavePlan,
     WorkstationPlan,
     ZonePlan,
 )
@@ -47,14 +63,19 @@ MAX_DATA_DISKS = len(_DATA_UNITS)
 _LABEL_LENGTH = 16
 
 
+Given = TypeVar("Given")
+
+
 def plan_member(
-    declaration: MemberDeclaration, platform: PlatformDeclaration, catalogue: Mapping[str, CatalogueEntry]
+    declared: DeclaredMember, platform: PlatformDeclaration, catalogue: Mapping[str, CatalogueEntry]
 ) -> Plan:
     """Decide everything about a member. Pure; expects declarations that passed the checks."""
+    declaration = declared.file.content
+    assert declaration is not None  # noqa: S101 - it passed the checks
     member = declaration.member
     sections = place(declaration.servers, platform)
     servers = tuple(_servers(declaration, platform, sections, catalogue))
-    workstations = tuple(_workstations(declaration, catalogue))
+    workstations = tuple(_workstations(declared, declaration, catalogue))
     used = {key for server in servers for key in server.applications}
     used |= {key for workstation in workstations for key in workstation.applications}
     return Plan(
@@ -73,7 +94,7 @@ def plan_member(
                 memory_limit_mib=declaration.compute.memory_gib * 1024,
             ),
             tags={MEMBER_CATEGORY: member.key},
-            block=declaration.networks.block,
+            block=given(declaration.networks.block),
             sites=tuple(SitePlan(key=k, name=s.name, address=s.address) for k, s in declaration.sites.items()),
             departments={key: department.name for key, department in declaration.departments.items()},
             zones=tuple(_zones(declaration)),
@@ -82,19 +103,25 @@ def plan_member(
             pairs=tuple(_pairs(member.key, servers)),
             permissions=_permissions(member.key, platform.vcenter.principal_domain),
             shares=tuple(
-                SharePlan(name=s.name, server=s.server, path=s.path, groups=s.groups, comment=s.comment)
-                for s in declaration.shares
+                SharePlan(
+                    name=key,
+                    server=server_name(member.short, share.server),
+                    path=given(share_path(key, share, declaration.servers[share.server])),
+                    groups=share.groups or (key,),
+                    comment=share.comment,
+                )
+                for key, share in declaration.shares.items()
             ),
             print_queues=tuple(
                 PrintQueuePlan(
-                    name=p.name,
-                    server=p.server,
-                    site=p.site,
-                    address=p.address,
-                    model=p.model,
-                    device_uri=f"socket://{p.address}:9100",
+                    name=key,
+                    server=server_name(member.short, printer.server),
+                    site=printer.site,
+                    address=given(printer.address),
+                    model=printer.model,
+                    device_uri=f"socket://{printer.address}:9100",
                 )
-                for p in declaration.printers
+                for key, printer in declaration.printers.items()
             ),
             databases=tuple(_databases(declaration)),
             workstations=workstations,
@@ -109,30 +136,46 @@ def plan_member(
                 )
                 for key in sorted(used)
             ),
+            protection=ProtectionPlan(**declaration.protection.model_dump()),
+            waves=tuple(WavePlan(key=key, **wave.model_dump()) for key, wave in declaration.waves.items()),
+            freezes=tuple(FreezePlan(key=key, **freeze.model_dump()) for key, freeze in declaration.freezes.items()),
+            legacy_networks=tuple(
+                LegacyNetworkPlan(key=key, **network.model_dump())
+                for key, network in declaration.networks.legacy.items()
+            ),
         ),
     )
 
 
-def workstation_name(short: str, number: int) -> str:
-    """The host name of a member's ``number``-th workstation, counted from 1."""
-    return f"{short}-ws{number:04d}"
+def given(value: Given | None) -> Given:
+    """``value``, which the checks found to be there."""
+    assert value is not None  # noqa: S101 - a declaration that lacks it is refused as not-allocated
+    return value
+
+
+def share_path(key: str, share: Share, server: Server) -> str | None:
+    """Where a share lies: as declared, else on the server's first data disk; None if it has none."""
+    if share.path is not None:
+        return share.path
+    return next((f"{disk.mount.rstrip('/')}/{key}" for disk in server.disks.values()), None)
 
 
 def _zones(declaration: MemberDeclaration) -> Iterator[ZonePlan]:
-    for key, zone in declaration.networks.zones.items():
+    for key, zone in declaration.zones.items():
         kind = ZONE_KINDS[key]
+        cidr = given(zone.cidr)
         yield ZonePlan(
             key=key,
             title=kind.title,
             port_group=f"{declaration.member.key}-{key}",
-            vlan=declaration.networks.vlan_base + kind.vlan_offset,
-            cidr=zone.cidr,
-            gateway=gateway_of(zone.cidr),
+            vlan=given(zone.vlan),
+            cidr=cidr,
+            gateway=gateway_of(cidr),
         )
 
 
 def _dns_servers(declaration: MemberDeclaration) -> tuple[IPv4Address, ...]:
-    return tuple(server.address for server in declaration.servers if server.role == "dns")
+    return tuple(given(server.address) for server in declaration.servers.values() if server.role == "dns")
 
 
 def _servers(
@@ -149,19 +192,20 @@ def _servers(
         used_gib[datastore] += size_gib
         return datastore
 
-    for position, server in enumerate(declaration.servers):
-        zone = declaration.networks.zones[server.zone]
+    for position, (key, server) in enumerate(declaration.servers.items()):
+        name = server_name(member.short, key)
+        cidr = given(declaration.zones[server.zone].cidr)
         template = platform.templates[server.template]
-        section = sections[server.name]
+        section = sections[key]
         yield ServerPlan(
-            name=server.name,
-            fqdn=f"{server.name}.{member.dns_domain}",
+            name=name,
+            fqdn=f"{name}.{member.dns_domain}",
             role=server.role,
             zone=server.zone,
             port_group=f"{member.key}-{server.zone}",
-            address=server.address,
-            prefix_length=zone.cidr.prefixlen,
-            gateway=gateway_of(zone.cidr),
+            address=given(server.address),
+            prefix_length=cidr.prefixlen,
+            gateway=gateway_of(cidr),
             dns_servers=_dns_servers(declaration),
             section=section,
             first_host=first_host(server, position, platform),
@@ -173,24 +217,31 @@ def _servers(
             tier=server.tier,
             datastore=allocate(server.tier, template.disk_gib),
             disks=tuple(
-                _data_disk(member.key, server, disk, unit, allocate(disk.tier, disk.size_gib))
-                for disk, unit in zip(server.disks, _DATA_UNITS, strict=False)
+                _data_disk(
+                    f"ksm-data/{member.key}/{name}-{disk_key}.vmdk",
+                    disk_key,
+                    disk,
+                    unit,
+                    allocate(disk.tier, disk.size_gib),
+                )
+                for (disk_key, disk), unit in zip(server.disks.items(), _DATA_UNITS, strict=False)
             ),
             tags={MEMBER_CATEGORY: member.key, ZONE_CATEGORY: server.zone, SECTION_CATEGORY: section},
             applications=with_requirements(server.applications, catalogue),
+            service_level=server.service_level,
         )
 
 
-def _data_disk(member: str, server: Server, disk: DataDisk, unit: int, datastore: str) -> DataDiskPlan:
+def _data_disk(vmdk: str, key: str, disk: DataDisk, unit: int, datastore: str) -> DataDiskPlan:
     return DataDiskPlan(
-        name=disk.name,
+        name=key,
         size_gib=disk.size_gib,
         tier=disk.tier,
         datastore=datastore,
-        vmdk=f"ksm-data/{member}/{server.name}-{disk.name}.vmdk",
+        vmdk=vmdk,
         unit_number=unit,
         mount=disk.mount,
-        label=disk.name[:_LABEL_LENGTH],
+        label=key[:_LABEL_LENGTH],
     )
 
 
@@ -226,39 +277,55 @@ def _permissions(member: str, domain: str) -> tuple[PermissionPlan, ...]:
 
 
 def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:
-    for database in declaration.databases:
-        primary, *standbys = (server.name for server in declaration.servers if server.pair == database.pair)
+    short = declaration.member.short
+    for key, database in declaration.databases.items():
+        primary, *standbys = (
+            server_name(short, name) for name, server in declaration.servers.items() if server.pair == database.pair
+        )
         yield DatabasePlan(
-            name=database.name,
+            name=key,
             pair=database.pair,
-            owner=database.owner,
+            owner=database.owner or key,
             primary=primary,
             standbys=tuple(standbys),
         )
 
 
-def _workstations(declaration: MemberDeclaration, catalogue: Mapping[str, CatalogueEntry]) -> Iterator[WorkstationPlan]:
-    member, zones = declaration.member, declaration.networks.zones
-    taken = {server.address for server in declaration.servers} | {printer.address for printer in declaration.printers}
-    free = {key: workstation_addresses(zone.cidr, taken) for key, zone in zones.items()}
-    number = 0
-    for group in declaration.workstations:
-        zone = zones[group.zone]
-        profile = declaration.profiles[group.profile]
-        applications = with_requirements((*declaration.applications, *profile.applications), catalogue)
-        for _ in range(group.count):
-            number += 1
-            name = workstation_name(member.short, number)
-            yield WorkstationPlan(
-                name=name,
-                fqdn=f"{name}.{member.dns_domain}",
-                address=next(free[group.zone]),
-                prefix_length=zone.cidr.prefixlen,
-                gateway=gateway_of(zone.cidr),
-                dns_servers=_dns_servers(declaration),
-                zone=group.zone,
-                site=group.site,
-                department=group.department,
-                profile=group.profile,
-                applications=applications,
-            )
+def _workstations(
+    declared: DeclaredMember, declaration: MemberDeclaration, catalogue: Mapping[str, CatalogueEntry]
+) -> Iterator[WorkstationPlan]:
+    """The listed devices in the order of the list, then those whose names were made."""
+    domain, addresses = declaration.member.dns_domain, declared.allocated.hosts
+    dns_servers = _dns_servers(declaration)
+    applications = {
+        key: with_requirements(of_workstation(declaration, profile), catalogue)
+        for key, profile in declaration.profiles.items()
+    }
+    for row in (*declared.devices.rows, *_made(declared, declaration)):
+        zone = declaration.profiles[row.profile].zone
+        cidr = given(declaration.zones[zone].cidr)
+        yield WorkstationPlan(
+            name=row.hostname,
+            fqdn=f"{row.hostname}.{domain}",
+            address=addresses[row.hostname],
+            prefix_length=cidr.prefixlen,
+            gateway=gateway_of(cidr),
+            dns_servers=dns_servers,
+            zone=zone,
+            site=row.site,
+            department=row.department,
+            profile=row.profile,
+            applications=applications[row.profile],
+            platform=cast(DevicePlatform, row.platform),
+            wave=row.wave,
+            serial=row.serial or None,
+            mac=row.mac or None,
+            replaces=row.replaces or None,
+        )
+
+
+def _made(declared: DeclaredMember, declaration: MemberDeclaration) -> Iterator[DeviceRow]:
+    """The workstations of groups, under the names that were made for them."""
+    for name, key in declared.allocated.workstations.items():
+        group = declaration.workstations[key]
+        yield DeviceRow(name, "", "", group.site, group.department, group.profile, group.platform, group.wave, "")

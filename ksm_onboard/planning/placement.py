@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ksm_onboard.declaration.models import PlatformDeclaration, SectionKey, Server
 
@@ -22,13 +22,13 @@ def section_of_tier(tier: str, platform: PlatformDeclaration) -> SectionKey | No
 
 def bound_sections(server: Server, platform: PlatformDeclaration) -> set[SectionKey]:
     """The sections that the declaration binds ``server`` to, by section or by a section-local tier."""
-    tiers = [server.tier, *(disk.tier for disk in server.disks)]
+    tiers = [server.tier, *(disk.tier for disk in server.disks.values())]
     bound = {section for tier in tiers if (section := section_of_tier(tier, platform)) is not None}
     return bound | ({server.section} if server.section else set())
 
 
-def place(servers: Sequence[Server], platform: PlatformDeclaration) -> dict[str, SectionKey]:
-    """A section for every server, by name.
+def place(servers: Mapping[str, Server], platform: PlatformDeclaration) -> dict[str, SectionKey]:
+    """A section for every server, by its key.
 
     Bound servers keep their section. The others of a pair go where the pair has fewest;
     then, and for single servers, where least memory is placed; then in the order of the
@@ -37,17 +37,17 @@ def place(servers: Sequence[Server], platform: PlatformDeclaration) -> dict[str,
     sections = tuple(platform.sections)
     placed: dict[str, SectionKey] = {}
     memory: dict[SectionKey, int] = dict.fromkeys(sections, 0)
-    for server in servers:
+    for key, server in servers.items():
         if bound := bound_sections(server, platform):
-            placed[server.name] = min(bound)
-            memory[placed[server.name]] += server.memory_gib
-    for server in servers:
-        if server.name in placed:
+            placed[key] = min(bound)
+            memory[placed[key]] += server.memory_gib
+    for key, server in servers.items():
+        if key in placed:
             continue
-        partners = [s for s in servers if server.pair and s.pair == server.pair and s.name in placed]
-        count = {section: sum(placed[p.name] == section for p in partners) for section in sections}
+        partners = [k for k, s in servers.items() if server.pair and s.pair == server.pair and k in placed]
+        count = {section: sum(placed[partner] == section for partner in partners) for section in sections}
         chosen = min(sections, key=lambda s: (count[s], memory[s], sections.index(s)))
-        placed[server.name] = chosen
+        placed[key] = chosen
         memory[chosen] += server.memory_gib
     return placed
 
@@ -57,7 +57,7 @@ def first_host(server: Server, position: int, platform: PlatformDeclaration) -> 
 
     ``position`` in the declaration spreads servers over the hosts of the section.
     """
-    tiers = [server.tier, *(disk.tier for disk in server.disks)]
+    tiers = [server.tier, *(disk.tier for disk in server.disks.values())]
     bound = {section for tier in tiers if (section := section_of_tier(tier, platform)) is not None}
     if not bound:
         return None

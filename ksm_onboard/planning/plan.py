@@ -6,12 +6,21 @@ The same declarations give the same plan, byte for byte. Units stand in the name
 
 from __future__ import annotations
 
+from datetime import date
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ksm_onboard.declaration.models import MemberKind, SectionKey, ServerRole, ZoneKey
+from ksm_onboard.declaration.models import (
+    DevicePlatform,
+    MemberKind,
+    Need,
+    SectionKey,
+    ServerRole,
+    ServiceLevel,
+    ZoneKey,
+)
 
 
 class Planned(BaseModel):
@@ -204,6 +213,7 @@ class ServerPlan(Planned):
     disks: tuple[DataDiskPlan, ...]
     tags: dict[str, str]
     applications: tuple[str, ...]
+    service_level: ServiceLevel = 3
 
 
 class SectionPlacementPlan(Planned):
@@ -278,6 +288,47 @@ class WorkstationPlan(Planned):
     department: str
     profile: str
     applications: tuple[str, ...]
+    platform: DevicePlatform = "linux"
+    wave: str = ""
+    serial: str | None = None
+    mac: str | None = None
+    replaces: str | None = None
+
+
+class WavePlan(Planned):
+    """Devices that are switched over together; ``after`` names the waves that come first. Days may be open."""
+
+    key: str
+    title: str
+    first_day: date | None
+    last_day: date | None
+    after: tuple[str, ...]
+
+
+class FreezePlan(Planned):
+    """Days on which nothing is switched over."""
+
+    key: str
+    first_day: date
+    last_day: date
+    reason: str
+
+
+class ProtectionPlan(Planned):
+    """How much protection the member's data need (Schutzbedarf)."""
+
+    confidentiality: Need
+    integrity: Need
+    availability: Need
+
+
+class LegacyNetworkPlan(Planned):
+    """A network that the member brings along: ``nat`` is how the data centre sees it."""
+
+    key: str
+    cidr: IPv4Network
+    nat: IPv4Network | None
+    quarantine: bool
 
 
 class ApplicationPlan(Planned):
@@ -316,6 +367,10 @@ class MemberPlan(Planned):
     databases: tuple[DatabasePlan, ...]
     workstations: tuple[WorkstationPlan, ...]
     applications: tuple[ApplicationPlan, ...]
+    protection: ProtectionPlan | None = None
+    waves: tuple[WavePlan, ...] = ()
+    freezes: tuple[FreezePlan, ...] = ()
+    legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:
         """The server of that name. Raises KeyError if there is none."""

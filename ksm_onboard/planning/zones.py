@@ -1,7 +1,7 @@
 """The zones a member can have: VLAN offset and title.
 
-The table is the platform's design assumption for zones and their VLAN offsets; a zone's
-VLAN is the member's ``vlan_base`` plus the offset.
+The table is the platform's design assumption for zones and their VLAN offsets; a zone is
+given the member's VLAN base plus the offset, where that is free.
 """
 
 from __future__ import annotations

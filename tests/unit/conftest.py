@@ -29,6 +29,18 @@ def grabow(checkout: Project) -> Path:
     return checkout.stacks / "grabow.yaml"
 
 
+@pytest.fixture
+def record(checkout: Project) -> Path:
+    """Grabow's allocation record in the copy."""
+    return checkout.stacks / "allocations" / "grabow.yaml"
+
+
+@pytest.fixture
+def devices(checkout: Project) -> Path:
+    """Grabow's device list in the copy."""
+    return checkout.stacks / "grabow.devices.csv"
+
+
 @pytest.fixture(scope="session")
 def plan() -> Plan:
     """Grabow's plan, as committed."""

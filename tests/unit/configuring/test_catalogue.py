@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ksm_onboard.declaration.models import CatalogueFile
+from ksm_onboard.declaration.catalogue import CatalogueFile
 
 CATALOGUE = Path(__file__).resolve().parents[3] / "catalogue"
 FILES = {path.stem: CatalogueFile.model_validate(yaml.safe_load(path.read_text())) for path in CATALOGUE.glob("*.yaml")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from hypothesis import given
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ksm_onboard.declaration.load import load_file
 from ksm_onboard.declaration.models import PlatformDeclaration, Server
-from ksm_onboard.planning.addressing import is_host_address, workstation_addresses, workstation_capacity
+from ksm_onboard.planning.addressing import FIRST_SERVER, FIRST_WORKSTATION, capacity, free_addresses, is_host_address
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.placement import place
 from ksm_onboard.planning.plan import Plan, ServerPlan, WorkstationPlan
@@ -64,7 +64,7 @@ assert PLATFORM is not None
 
 
 @st.composite
-def servers(draw: st.DrawFn) -> list[Server]:
+def servers(draw: st.DrawFn) -> dict[str, Server]:
     entries = draw(
         st.lists(
             st.tuples(st.sampled_from([None, "p", "q", "r"]), st.sampled_from([None, "A", "B"]), st.integers(1, 64)),
@@ -72,48 +72,49 @@ def servers(draw: st.DrawFn) -> list[Server]:
             max_size=16,
         )
     )
-    return [
-        Server.model_validate(
+    return {
+        f"s{i}": Server.model_validate(
             {
-                "name": f"s{i}",
                 "role": "application",
                 "zone": "application",
-                "address": "10.0.0.9",
                 "pair": pair,
                 "section": section,
+                "template": "debian-12",
                 "cpus": 1,
                 "memory_gib": memory,
                 "tier": "gold-mirrored",
+                "service_level": 3,
             }
         )
         for i, (pair, section, memory) in enumerate(entries)
-    ]
+    }
 
 
 @given(servers())
-def test_placement_keeps_what_is_declared_and_spreads_every_pair(declared: list[Server]) -> None:
+def test_placement_keeps_what_is_declared_and_spreads_every_pair(declared: dict[str, Server]) -> None:
     assert PLATFORM is not None
     placed = place(declared, PLATFORM)
-    assert set(placed) == {server.name for server in declared}
-    assert all(placed[server.name] == server.section for server in declared if server.section)
+    assert set(placed) == set(declared)
+    assert all(placed[key] == server.section for key, server in declared.items() if server.section)
     pairs = defaultdict(list)
-    for server in declared:
+    for key, server in declared.items():
         if server.pair:
-            pairs[server.pair].append(server)
+            pairs[server.pair].append(key)
     for members in pairs.values():
-        bound = {server.section for server in members if server.section}
-        if len(members) > 1 and not (len(bound) == 1 and all(server.section for server in members)):
-            assert {placed[server.name] for server in members} == {"A", "B"}
+        bound = {declared[key].section for key in members if declared[key].section}
+        if len(members) > 1 and not (len(bound) == 1 and all(declared[key].section for key in members)):
+            assert {placed[key] for key in members} == {"A", "B"}
 
 
 @given(
     prefix=st.integers(22, 29),
     taken=st.sets(st.integers(0, 1023), max_size=60),
+    first=st.sampled_from([FIRST_SERVER, FIRST_WORKSTATION]),
 )
-def test_workstation_addresses_are_free_inside_and_as_many_as_promised(prefix: int, taken: set[int]) -> None:
+def test_free_addresses_are_free_inside_and_as_many_as_promised(prefix: int, taken: set[int], first: int) -> None:
     network = IPv4Network((int(IPv4Network("10.1.0.0/16").network_address), prefix))
-    reserved = {network.network_address + offset for offset in taken if offset < network.num_addresses - 1}
-    addresses = list(workstation_addresses(network, reserved))
-    assert len(addresses) == workstation_capacity(network, reserved)
+    reserved = {int(network.network_address) + offset for offset in taken if offset < network.num_addresses - 1}
+    addresses = list(free_addresses(network, first, reserved))
+    assert len(addresses) == capacity(network, first, reserved)
     assert not set(addresses) & reserved
-    assert all(is_host_address(address, network) for address in addresses)
+    assert all(is_host_address(IPv4Address(address), network) for address in addresses)

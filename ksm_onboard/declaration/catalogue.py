@@ -1,0 +1,104 @@
+"""The catalogue's format: what applications there are, for which platform, and how they are recognised.
+
+``catalogue/`` holds one file per domain. What nobody has confirmed yet stays marked as such:
+``uncertain`` for statements about the product, ``packages.unconfirmed`` for package names.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from ksm_onboard.declaration.models import Declared, Key
+
+Platform = Literal["linux", "windows", "web"]
+Component = Literal["client", "server", "web", "extension", "operating-system"]
+Licence = Literal["open-source", "free", "commercial-named-user", "commercial-concurrent", "commercial-device"]
+LicenceMetric = Literal["named-user", "concurrent", "device"]
+Capability = Literal["browser", "office"]
+Statement = Literal["vendor", "product-facts", "licence-metric", "dependencies", "package-id"]
+PackageSource = Literal["debian", "chocolatey", "winget"]
+Media = Literal["vendor", "vendor-repository", "project-release", "operating-system", "browser-extension"]
+Operator = Literal["vendor", "state", "federal", "eu"]
+
+DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+ChocolateyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+WingetId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_-]*(\.[A-Za-z0-9+_-]+)+$")]
+Alias = Annotated[str, StringConstraints(min_length=2, max_length=120)]
+
+_METRICS: dict[str, LicenceMetric] = {
+    "commercial-named-user": "named-user",
+    "commercial-concurrent": "concurrent",
+    "commercial-device": "device",
+}
+
+
+class Packages(Declared):
+    """Where the application comes from, per platform. An empty table: not clarified yet."""
+
+    debian: tuple[DebianName, ...] = Field(default=(), description="Debian packages that make up the application")
+    chocolatey: ChocolateyId | None = Field(default=None, description="Chocolatey package id")
+    winget: WingetId | None = Field(default=None, description="WinGet package id")
+    media: Media | None = Field(default=None, description="where the installer comes from if not from a package source")
+    saas: Operator | None = Field(default=None, description="who runs the service that it is, or belongs to")
+    unconfirmed: tuple[PackageSource, ...] = Field(
+        default=(), description="sources whose package name nobody has checked yet"
+    )
+
+
+class Application(Declared):
+    """One application that members use.
+
+    ``uncertain`` names the statements that nobody has confirmed yet; they are shown as such
+    wherever the entry is used.
+    """
+
+    product: str = Field(min_length=1, description="the product's name, as its vendor writes it")
+    vendor: str = Field(min_length=1, description="who makes it")
+    job: Key | None = Field(default=None, description="what it is for; two products with one job can be consolidated")
+    platforms: tuple[Platform, ...] = Field(min_length=1, description="where it runs; web: in a browser")
+    component: Component = Field(description="where it is installed")
+    licence: Licence = Field(description="how it is licensed")
+    packages: Packages = Field(default=Packages(), description="where it comes from, per platform")
+    offered: bool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
+    aliases: tuple[Alias, ...] = Field(
+        default=(), description="names in Windows' list of installed software; * stands for any text"
+    )
+    requires: tuple[Key, ...] = Field(default=(), description="applications that must be there first, on any platform")
+    requires_on: dict[Platform, tuple[Key, ...]] = Field(
+        default_factory=dict, description="applications that must be there first on one platform only"
+    )
+    needs: tuple[Capability, ...] = Field(default=(), description="what some application must provide")
+    provides: tuple[Capability, ...] = Field(
+        default=(), description="what other applications may need that this one is"
+    )
+    conflicts: tuple[Key, ...] = Field(default=(), description="applications that cannot be on the same machine")
+    successor: Key | None = Field(default=None, description="the entry that takes this one's place")
+    support_end: date | None = Field(default=None, description="last day of the vendor's support, where it is public")
+    uncertain: tuple[Statement, ...] = Field(default=(), description="statements that nobody has confirmed yet")
+    note: str = Field(default="", description="anything else that a reader should know")
+
+    @property
+    def debian(self) -> tuple[str, ...]:
+        """The Debian packages; empty where there is nothing to install on Linux."""
+        return self.packages.debian
+
+    @property
+    def licence_metric(self) -> LicenceMetric | None:
+        """What a licence is counted by; None where none has to be bought."""
+        return _METRICS.get(self.licence)
+
+    def supported_on(self, day: date) -> bool | None:
+        """Whether the vendor supports it on ``day``; None where no end is known."""
+        return None if self.support_end is None else day <= self.support_end
+
+
+class CatalogueFile(Declared):
+    """The applications of one domain (finance, citizens' office, office, ...)."""
+
+    domain: Key = Field(description="the subject; also the name of the file")
+    applications: dict[Key, Application] = Field(
+        min_length=1, description="the applications, by the key that declarations use"
+    )

@@ -1,0 +1,261 @@
+"""A member's declaration in force: its files read, its layers merged, the result validated.
+
+Layers, farthest first: platform defaults, shared workstation profiles, the archetype of the
+member's kind, the declaration. What was allocated lies beneath all of them, so that an
+address that a declaration states itself is the one in force.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from ksm_onboard.declaration.devices import DeviceList, device_file, inline_devices, read_devices
+from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.load import Loaded, load_file, validated
+from ksm_onboard.declaration.merging import Layer, Merged, layer_of, look, merge
+from ksm_onboard.declaration.models import MemberDeclaration, MemberKind, PlatformDeclaration
+from ksm_onboard.declaration.record import AllocationRecord, record_file
+from ksm_onboard.declaration.source import Loc, Located, read_yaml
+from ksm_onboard.declaration.stand_ins import accepts_null, is_table, knows
+
+ARCHETYPES = Path(__file__).parent / "archetypes"
+PROFILES = "profiles"
+
+
+@dataclass(frozen=True)
+class DeclaredMember:
+    """One member: the declaration in force, what was allocated, and its devices."""
+
+    key: str
+    file: Loaded[MemberDeclaration]
+    record: Loaded[AllocationRecord]
+    devices: DeviceList
+    findings: tuple[Finding, ...]
+
+    @property
+    def allocated(self) -> AllocationRecord:
+        """What was given out; an empty record where there is none yet."""
+        return self.record.content or AllocationRecord()
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """The files that are this member's own."""
+        return self.file.file, self.record.file, self.devices.file
+
+    def nearest(self, *locs: Loc) -> Place:
+        """Of several values that contradict each other the place of the one nearest to the member."""
+        return self.layers.nearest(*locs) if self.layers is not None else self.file.source.place(locs[0])
+
+    @property
+    def layers(self) -> Merged | None:
+        """Where each value comes from; None if the file could not be read."""
+        return self.file.source if isinstance(self.file.source, Merged) else None
+
+
+@dataclass(frozen=True)
+class Archetypes:
+    """The archetypes of the member kinds and the shared profiles; each file is read once."""
+
+    folder: Path = ARCHETYPES
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_read", {})
+
+    def layer(self, kind: str) -> tuple[Layer, list[Finding]]:
+        """The archetype of a member kind."""
+        return self._layer("archetype", kind)
+
+    @cached_property
+    def profiles(self) -> tuple[Layer, list[Finding]]:
+        """The workstation profiles that all kinds share."""
+        return self._layer("profile", PROFILES)
+
+    def _layer(self, name: Any, stem: str) -> tuple[Layer, list[Finding]]:
+        read: dict[str, tuple[Layer, list[Finding]]] = self.__dict__["_read"]
+        if stem not in read:
+            located, findings = read_yaml(self.folder / f"{stem}.yaml")
+            layer, refused = _without_wrong_nulls(layer_of(name, located))
+            read[stem] = layer, [*findings, *refused]
+        return read[stem]
+
+
+def load_member(
+    stacks: Path, key: str, platform: Loaded[PlatformDeclaration], archetypes: Archetypes
+) -> DeclaredMember:
+    """Read everything that makes up the member ``key``. Never raises for what a person wrote."""
+    path = stacks / f"{key}.yaml"
+    record = _load_record(stacks, key)
+    located, findings = read_yaml(path)
+    if not isinstance(located.data, dict):
+        if located.data is None:
+            file: Loaded[MemberDeclaration] = Loaded(path, located, None, tuple(findings))
+        else:
+            file = validated(path, located, MemberDeclaration, findings)
+        return DeclaredMember(key, file, record, DeviceList(path), (*file.findings, *record.findings))
+    merged, more = _merged(located, platform, archetypes)
+    merged = _upon_record(merged, record)
+    file = validated(path, merged, MemberDeclaration, [*findings, *more])
+    devices, of_devices = _devices(stacks, key, file)
+    return DeclaredMember(key, file, record, devices, (*file.findings, *record.findings, *of_devices))
+
+
+def _load_record(stacks: Path, key: str) -> Loaded[AllocationRecord]:
+    file = record_file(stacks, key)
+    if not file.exists():
+        return Loaded(file, Located(file), None, ())
+    return load_file(file, AllocationRecord)
+
+
+def _merged(
+    located: Located, platform: Loaded[PlatformDeclaration], archetypes: Archetypes
+) -> tuple[Merged, list[Finding]]:
+    findings: list[Finding] = []
+    layers: list[Layer] = []
+    if isinstance(platform.source, Located):
+        defaults, refused = _without_wrong_nulls(layer_of("platform default", platform.source, "defaults"))
+        layers.append(defaults)
+        findings += refused
+    for layer, refused in (archetypes.profiles, archetypes.layer(_kind(located.data))):
+        layers.append(layer)
+        findings += refused
+    declaration, refused = _without_wrong_nulls(layer_of("declaration", located))
+    layers.append(declaration)
+    merged = merge(layers)
+    return merged, [*findings, *refused, *_removing_nothing(merged)]
+
+
+def _kind(data: Mapping[str, Any]) -> MemberKind:
+    """The member's kind; where it is wrong, the likeliest, so that only the kind is accused."""
+    kinds: tuple[MemberKind, ...] = get_args(MemberKind)
+    member = data.get("member")
+    declared = str(member.get("kind")) if isinstance(member, dict) else ""
+    close = get_close_matches(declared, kinds, n=1)
+    return next((kind for kind in kinds if kind in (declared, *close)), "stadt")
+
+
+def _upon_record(merged: Merged, record: Loaded[AllocationRecord]) -> Merged:
+    """``merged``, with what was allocated for its entries as the farthest layer."""
+    if (given := record.content) is None or not isinstance(record.source, Located):
+        return merged
+    declared = merged.data
+    data: dict[str, Any] = {}
+    written: dict[Loc, Loc] = {}
+    networks = {"block": given.block, "vlan_base": given.vlan_base}
+    data["networks"] = {key: value for key, value in networks.items() if value is not None}
+    written |= {("networks", key): (key,) for key in networks}
+    data["zones"] = {
+        key: {"cidr": zone.cidr, "vlan": zone.vlan}
+        for key, zone in given.zones.items()
+        if isinstance(_table(declared, "zones").get(key), dict)
+    }
+    prefix = f"{_table(declared, 'member').get('short')}-"
+    for table, addresses, name_prefix in (("servers", given.hosts, prefix), ("printers", given.printers, "")):
+        data[table] = {}
+        for key, entry in _table(declared, table).items():
+            name = f"{name_prefix}{key}"
+            if isinstance(entry, dict) and name in addresses:
+                data[table][key] = {"address": addresses[name]}
+                written[(table, key, "address")] = ("hosts" if table == "servers" else table, name)
+    layer = Layer("allocation", {key: value for key, value in data.items() if value}, record.source, (), written)
+    return merged.upon(layer)
+
+
+def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    table = data.get(key)
+    return table if isinstance(table, dict) else {}
+
+
+def _devices(stacks: Path, key: str, file: Loaded[MemberDeclaration]) -> tuple[DeviceList, list[Finding]]:
+    """The member's devices: from the list beside the declaration, or from the declaration itself."""
+    beside = device_file(stacks, key)
+    inline = file.content.devices if file.content is not None else ()
+    if not beside.exists():
+        return inline_devices(file.file, inline, lambda index, column: file.place("devices", index, column)), []
+    devices, findings = read_devices(beside)
+    if inline or file.mentions("devices"):
+        findings.append(
+            Finding(
+                rule="devices-twice",
+                place=file.key_place("devices"),
+                message=f"devices are listed here and in {beside.name}",
+                hint="move them all into one place",
+            )
+        )
+    return devices, findings
+
+
+# --- nulls --------------------------------------------------------------------------------
+
+
+def _nulls(data: Any, loc: Loc = ()) -> Iterator[Loc]:
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if value is None:
+                yield (*loc, key)
+            else:
+                yield from _nulls(value, (*loc, key))
+
+
+def _without_wrong_nulls(layer: Layer) -> tuple[Layer, list[Finding]]:
+    """``layer`` without the nulls that remove nothing that may be removed, and a finding for each."""
+    wrong = [loc for loc in _nulls(layer.data) if not is_table(MemberDeclaration, loc[:-1]) and not _removable(loc)]
+    if not wrong:
+        return layer, []
+    findings = [
+        Finding(
+            rule="null-not-allowed",
+            place=layer.place(loc),
+            message=f"{'.'.join(str(part) for part in loc)} has no value",
+            allowed="a value; an empty one or null only removes entries of tables and optional values",
+            hint="give it a value, or remove the line",
+        )
+        for loc in wrong
+        if knows(MemberDeclaration, loc)
+    ]
+    return replace(layer, data=_without(layer.data, set(wrong), ())), findings
+
+
+def _removable(loc: Loc) -> bool:
+    return accepts_null(MemberDeclaration, loc)
+
+
+def _without(data: Any, wrong: set[Loc], loc: Loc) -> Any:
+    """A copy of ``data`` without the nulls at ``wrong``; those of unknown keys stay visible as empty text."""
+    if not isinstance(data, dict):
+        return data
+    return {
+        key: "" if (*loc, key) in wrong else _without(value, wrong, (*loc, key))
+        for key, value in data.items()
+        if (*loc, key) not in wrong or not knows(MemberDeclaration, (*loc, key))
+    }
+
+
+def _removing_nothing(merged: Merged) -> Iterator[Finding]:
+    """A null for an entry that no farther layer has is a slip of the pen, or outdated."""
+    for position, layer in enumerate(merged.layers):
+        for loc in _nulls(layer.data):
+            if not is_table(MemberDeclaration, loc[:-1]) or loc[:2] in merged.counted:
+                continue
+            farther = merged.layers[:position]
+            if any(look(other.data, loc)[1] == "found" for other in farther):
+                continue
+            known = _entries(farther, loc[:-1])
+            close = get_close_matches(str(loc[-1]), known, n=1)
+            yield Finding(
+                rule="removes-nothing",
+                place=layer.key_place(loc),
+                message=f"{'.'.join(str(part) for part in loc)} removes an entry that there is not",
+                value=str(loc[-1]),
+                allowed=", ".join(known) or None,
+                hint=f"did you mean '{close[0]}'?" if close else "remove the line, or give the entry its values",
+            )
+
+
+def _entries(layers: Sequence[Layer], loc: Loc) -> list[str]:
+    tables = [table for layer in layers if isinstance(table := look(layer.data, loc)[0], dict)]
+    return sorted({key for table in tables for key in table})

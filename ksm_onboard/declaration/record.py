@@ -1,0 +1,108 @@
+"""The allocation record of a member: ``stacks/allocations/<member>.yaml``. Read and written here only.
+
+It holds what was given out: the block, the zones' networks and VLANs, the hosts' addresses and
+the names of workstations that were made. One line per entry, sorted, so that two branches
+that add hosts merge well. The toolkit writes it; people read and review it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, StrictInt, StringConstraints
+
+from ksm_onboard.atomic import write_atomically
+from ksm_onboard.declaration.models import Declared, HostName, Key, UnixName, ZoneKey
+
+_HEADER = """\
+# What was given out to {member}. Written by `ksm-onboard allocate`; what stands here stays as it is.
+# Entries that are no longer declared move to `retired` and keep their addresses until they are
+# released: ksm-onboard allocate {member} --release NAME
+"""
+
+Number = Annotated[StrictInt, Field(ge=2, le=4094)]
+RetiredName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
+
+
+class RecordedZone(Declared):
+    """The network and VLAN that a zone was given."""
+
+    cidr: IPv4Network
+    vlan: Number
+
+
+class Retired(Declared):
+    """What is no longer declared, and stays reserved."""
+
+    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict)
+    hosts: dict[HostName, IPv4Address] = Field(default_factory=dict)
+    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict)
+
+
+class AllocationRecord(Declared):
+    """Everything that was given out to one member."""
+
+    block: IPv4Network | None = None
+    vlan_base: StrictInt | None = None
+    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict)
+    hosts: dict[HostName, IPv4Address] = Field(
+        default_factory=dict, description="servers and workstations, by host name"
+    )
+    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict, description="by name of the queue")
+    workstations: dict[HostName, Key] = Field(
+        default_factory=dict, description="names that were made, and the group of workstations they belong to"
+    )
+    retired: Retired = Retired()
+
+
+def record_file(stacks: Path, member: str) -> Path:
+    """Where the record of ``member`` lies."""
+    return stacks / "allocations" / f"{member}.yaml"
+
+
+def rendered(member: str, record: AllocationRecord) -> str:
+    """The record as the text of its file."""
+    lines = [_HEADER.format(member=member)]
+    if record.block is not None:
+        lines.append(f"block: {record.block}\n")
+    if record.vlan_base is not None:
+        lines.append(f"vlan_base: {record.vlan_base}\n")
+    lines += _table("zones", {key: _zone(zone) for key, zone in record.zones.items()})
+    lines += _table("hosts", record.hosts)
+    lines += _table("printers", record.printers)
+    lines += _table("workstations", {name: _quoted(group) for name, group in record.workstations.items()})
+    retired = record.retired
+    if retired != Retired():
+        lines.append("retired:\n")
+        lines += _table("zones", {key: _zone(zone) for key, zone in retired.zones.items()}, "  ")
+        lines += _table("hosts", retired.hosts, "  ")
+        lines += _table("printers", retired.printers, "  ")
+    return "".join(lines)
+
+
+def write_record(stacks: Path, member: str, record: AllocationRecord) -> Path:
+    """Write the record of ``member`` as a whole or not at all. Raises OSError if that is not possible."""
+    file = record_file(stacks, member)
+    write_atomically(file, rendered(member, record))
+    return file
+
+
+def _zone(zone: RecordedZone) -> str:
+    return f"{{cidr: {zone.cidr}, vlan: {zone.vlan}}}"
+
+
+def _table(name: str, entries: Mapping[Any, object], indent: str = "") -> list[str]:
+    if not entries:
+        return []
+    return [f"{indent}{name}:\n", *(f"{indent}  {_quoted(key)}: {entries[key]}\n" for key in sorted(entries))]
+
+
+def _quoted(key: str) -> str:
+    """Quoted where YAML would take the name for something else (``no``, ``007``)."""
+    return key if key[0].isalpha() and key not in _YAML_WORDS else f'"{key}"'
+
+
+_YAML_WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))

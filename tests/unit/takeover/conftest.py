@@ -1,0 +1,72 @@
+"""One town's exports, as its old systems would write them, and a project to import them into."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from ksm_onboard.declaration.load import CatalogueEntry, load_catalogue
+from ksm_onboard.progress import Silent
+from ksm_onboard.project import Project
+from ksm_onboard.takeover import ImportResult, Sources, run_import
+from ksm_onboard.takeover.matching import Matcher
+
+ROOT = Path(__file__).resolve().parents[3]
+EXPORTS = Path(__file__).parent / "exports"
+TODAY = date(2026, 11, 1)
+
+# Other work on the machine must not make a test fail.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> Mapping[str, CatalogueEntry]:
+    entries, findings = load_catalogue(ROOT / "catalogue")
+    assert findings == []
+    return entries
+
+
+@pytest.fixture(scope="session")
+def matcher(catalogue: Mapping[str, CatalogueEntry]) -> Matcher:
+    return Matcher(catalogue)
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Project:
+    """A checkout with the catalogue, the platform, Grabow and the templates."""
+    for folder in ("stacks", "catalogue", "templates"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("Pulumi.*", "__pycache__"))
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def exports(tmp_path: Path) -> Path:
+    """A copy of the exports, to change at will."""
+    return Path(shutil.copytree(EXPORTS, tmp_path / "exports"))
+
+
+def sources(folder: Path, **others: Path) -> Sources:
+    return Sources(
+        **(
+            {
+                "devices": folder / "geraete.csv",
+                "software": folder / "software.csv",
+                "shares": folder / "freigaben.csv",
+                "printers": folder / "printers.tsv",
+                "users": folder / "benutzer.csv",
+                "licences": folder / "lizenzen.csv",
+            }
+            | others
+        )
+    )
+
+
+def imported(project: Project, files: Sources, member: str = "muster") -> ImportResult:
+    return run_import(project, member, files, None, project.root / "proposals" / member, progress=Silent(), today=TODAY)
