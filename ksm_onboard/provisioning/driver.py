@@ -128,6 +128,7 @@ class Driver:
             stack=stack,
             connection=self.connection,
             backend_url=self._environment()["PULUMI_BACKEND_URL"],
+            unread=self.connection.state_dir(self.project) / f"unread-{stack}.json",
             ask=self._ask,
         )
         settle(work, progress)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -46,12 +46,25 @@ _DISK = "vsphere:index/virtualDisk:VirtualDisk"
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A stack that an earlier run may have left unfinished; ``ask`` runs an engine command."""
+    """A stack that an earlier run may have left unfinished.
+
+    ``ask`` runs an engine command; ``unread`` is where it is noted what settling has still to
+    read from vCenter, in case that settling is interrupted in its turn.
+    """
 
     stack: str
     connection: Connection
     backend_url: str
+    unread: Path
     ask: Ask
+
+
+@dataclass(frozen=True)
+class _Doors:
+    """Both ways into vCenter: an open session, and what its REST API needs."""
+
+    instance: vim.ServiceInstance
+    connection: Connection
 
 
 def settle(work: Interrupted, progress: Progress) -> None:
@@ -65,7 +78,7 @@ def settle(work: Interrupted, progress: Progress) -> None:
     deployment = exported["deployment"]
     pending = deployment.get("pending_operations") or []
     unanswered = [resource for resource in deployment.get("resources") or [] if _never_answered(resource)]
-    if not pending and not unanswered:
+    if not pending and not unanswered and not work.unread.exists():
         _release(work, began, progress)
         return
     progress.step(f"Settling what an interrupted run of '{work.stack}' left behind")
@@ -74,11 +87,13 @@ def settle(work: Interrupted, progress: Progress) -> None:
     adopted = list(_found_again(work, creating, began, progress))
     # Only now: until here, the lock tells a further run when the interrupted one began.
     _release(work, began, progress)
-    deployment["resources"] += adopted
-    deployment["pending_operations"] = []
-    work.ask("stack", "import", "--stack", work.stack, text=json.dumps(exported))
-    touched = [op["resource"]["urn"] for op in pending if op["resource"]["urn"] in known]
-    _read_again(work, [resource["urn"] for resource in adopted] + touched)
+    if pending:
+        touched = [op["resource"]["urn"] for op in pending if op["resource"]["urn"] in known]
+        _note(work, touched + [resource["urn"] for resource in adopted])
+        deployment["resources"] += adopted
+        deployment["pending_operations"] = []
+        work.ask("stack", "import", "--stack", work.stack, text=json.dumps(exported))
+    _read_noted(work, known.union(resource["urn"] for resource in adopted))
     _remove_unanswered(work, unanswered, progress)
 
 
@@ -144,11 +159,12 @@ def _found_again(
     if not creating:
         return
     with vcenter.session(work.connection) as instance:
+        doors = _Doors(instance, work.connection)
         for resource in creating:
             if resource["type"] == _VM:
                 _remove_unfinished(instance, resource, began, progress)
                 continue
-            identity = _IDENTITIES.get(resource["type"], _unknown)(instance, resource)
+            identity = _IDENTITIES.get(resource["type"], _unknown)(doors, resource)
             if identity is None:
                 continue
             progress.line(f"reading {_name(resource)}, whose creation was under way")
@@ -158,47 +174,45 @@ def _found_again(
 def _record(resource: dict[str, Any], identity: str) -> dict[str, Any]:
     """A record that the engine's refresh completes by reading the real thing, or drops if there is none."""
     outputs = {key: value for key, value in resource["inputs"].items() if not key.startswith("__")}
-    if resource["type"] in _BY_PROVIDERS_IMPORT:
-        outputs = {}  # tells the provider to look the id up by its import rules
     if resource["type"] in _SCHEMA_VERSIONS:
         outputs["__meta"] = json.dumps({"schema_version": _SCHEMA_VERSIONS[resource["type"]]})
     return {**resource, "id": identity, "outputs": outputs}
 
 
-def _unknown(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _unknown(_: _Doors, resource: dict[str, Any]) -> str | None:
     raise OnboardError(
         f"an interrupted run may have created {resource['type']} '{_name(resource)}', and nothing tells whether it did",
         hint="look in vCenter and settle it by hand: pulumi refresh",
     )
 
 
-def _folder(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    paths = vcenter.folder_paths(instance)
+def _folder(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    paths = vcenter.folder_paths(doors.instance)
     return next((key for key, path in paths.items() if path == resource["inputs"]["path"]), None)
 
 
-def _pool(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _pool(doors: _Doors, resource: dict[str, Any]) -> str | None:
     wanted = (resource["inputs"]["name"], resource["inputs"]["parentResourcePoolId"])
-    for found in vcenter.collect(instance, vim.ResourcePool, ["name", "parent"]):
+    for found in vcenter.collect(doors.instance, vim.ResourcePool, ["name", "parent"]):
         if (found.get("name"), vcenter.moid(found.get("parent"))) == wanted:
             return vcenter.moid(found.ref)
     return None
 
 
-def _port_group(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    for found in vcenter.collect(instance, vim.dvs.DistributedVirtualPortgroup, ["name"]):
+def _port_group(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    for found in vcenter.collect(doors.instance, vim.dvs.DistributedVirtualPortgroup, ["name"]):
         if found.get("name") == resource["inputs"]["name"]:
             return vcenter.moid(found.ref)
     return None
 
 
-def _group(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _group(_: _Doors, resource: dict[str, Any]) -> str | None:
     return f"{resource['inputs']['computeClusterId']}:{resource['inputs']['name']}"
 
 
-def _rule(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _rule(doors: _Doors, resource: dict[str, Any]) -> str | None:
     cluster_id = resource["inputs"]["computeClusterId"]
-    for found in vcenter.collect(instance, vim.ClusterComputeResource, ["configurationEx"]):
+    for found in vcenter.collect(doors.instance, vim.ClusterComputeResource, ["configurationEx"]):
         if vcenter.moid(found.ref) != cluster_id:
             continue
         for rule in found.get("configurationEx").rule or ():
@@ -207,38 +221,46 @@ def _rule(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None
     return None
 
 
-def _role(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    manager = instance.RetrieveContent().authorizationManager
+def _role(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    manager = doors.instance.RetrieveContent().authorizationManager
     for role in manager.roleList if manager else ():
         if role.name == resource["inputs"]["name"]:
             return str(role.roleId)
     return None
 
 
-def _policy(instance: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    return policy_id(instance, resource["inputs"]["name"])
+def _policy(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    return policy_id(doors.instance, resource["inputs"]["name"])
 
 
-def _permissions(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _permissions(_: _Doors, resource: dict[str, Any]) -> str | None:
     return str(resource["inputs"]["entityId"])
 
 
-def _disk(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
+def _disk(_: _Doors, resource: dict[str, Any]) -> str | None:
     return str(resource["inputs"]["vmdkPath"])
 
 
-def _tag_category(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    return str(resource["inputs"]["name"])
+def _tag_category(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    path = "com/vmware/cis/tagging/category"
+    with vcenter._rest(doors.connection.vcenter) as rest:
+        return _named(rest, path, rest.get(path), resource["inputs"]["name"])
 
 
-def _tag(_: vim.ServiceInstance, resource: dict[str, Any]) -> str | None:
-    tag = resource["inputs"]["name"]
-    # Only the id of the category is among the inputs; our program names tags "<category>-<tag>".
-    return json.dumps({"category_name": _name(resource).removesuffix(f"-{tag}"), "tag_name": tag})
+def _tag(doors: _Doors, resource: dict[str, Any]) -> str | None:
+    path, category = "com/vmware/cis/tagging/tag", resource["inputs"]["categoryId"]
+    with vcenter._rest(doors.connection.vcenter) as rest:
+        tags = rest.post(f"{path}/id:{category}?~action=list-tags-for-category")
+        return _named(rest, path, tags, resource["inputs"]["name"])
+
+
+def _named(rest: vcenter._Rest, path: str, ids: Iterable[str] | None, name: str) -> str | None:
+    """The one of ``ids`` that bears ``name``."""
+    return next((key for key in ids or () if rest.get(f"{path}/id:{key}")["name"] == name), None)
 
 
 # How the provider identifies a resource of each type.
-_IDENTITIES: Mapping[str, Callable[[vim.ServiceInstance, dict[str, Any]], str | None]] = {
+_IDENTITIES: Mapping[str, Callable[[_Doors, dict[str, Any]], str | None]] = {
     "vsphere:index/folder:Folder": _folder,
     "vsphere:index/resourcePool:ResourcePool": _pool,
     "vsphere:index/distributedPortGroup:DistributedPortGroup": _port_group,
@@ -253,14 +275,27 @@ _IDENTITIES: Mapping[str, Callable[[vim.ServiceInstance, dict[str, Any]], str | 
     "vsphere:index/tag:Tag": _tag,
     _DISK: _disk,
 }
-_BY_PROVIDERS_IMPORT = {"vsphere:index/tagCategory:TagCategory", "vsphere:index/tag:Tag"}
 _SCHEMA_VERSIONS = {"vsphere:index/folder:Folder": "1"}
 
 
-def _read_again(work: Interrupted, urns: list[str]) -> None:
-    if urns:
+def _note(work: Interrupted, urns: list[str]) -> None:
+    work.unread.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work.unread.write_text(json.dumps(sorted({*urns, *_noted(work)})))
+
+
+def _noted(work: Interrupted) -> list[str]:
+    try:
+        return list(json.loads(work.unread.read_text()))
+    except (OSError, ValueError):
+        return []
+
+
+def _read_noted(work: Interrupted, known: set[str]) -> None:
+    """Have the engine read what is noted; it drops from its state what does not exist."""
+    if urns := [urn for urn in _noted(work) if urn in known]:
         targets = [flag for urn in urns for flag in ("--target", urn)]
         work.ask("refresh", "--yes", "--skip-preview", *targets, "--stack", work.stack)
+    work.unread.unlink(missing_ok=True)
 
 
 def _name(resource: Mapping[str, Any]) -> str:

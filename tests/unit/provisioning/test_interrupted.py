@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
-from ksm_onboard.provisioning.interrupted import _is_ours, _never_answered, _record
+from ksm_onboard.connection import Connection
+from ksm_onboard.errors import OnboardError
+from ksm_onboard.progress import Silent
+from ksm_onboard.provisioning.interrupted import Interrupted, _is_ours, _never_answered, _record, settle
 from ksm_onboard.vcenter import Found
 
 BEGAN = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
@@ -68,4 +72,39 @@ def test_a_record_has_the_planned_values_until_the_real_ones_are_read() -> None:
     assert _record(disk, "a.vmdk") == {**disk, "id": "a.vmdk", "outputs": {"size": 5}}
     folder = _record(resource(type="vsphere:index/folder:Folder", inputs={"path": "grabow"}), "group-1")
     assert json.loads(folder["outputs"]["__meta"]) == {"schema_version": "1"}
-    assert _record(resource(type="vsphere:index/tag:Tag", inputs={"name": "x"}), "{}")["outputs"] == {}
+
+
+class Stack:
+    """A stack with one interrupted update, as the engine would tell of it."""
+
+    def __init__(self) -> None:
+        self.vm = resource()
+        self.pending = [{"type": "updating", "resource": self.vm}]
+        self.unreachable = True
+        self.asked: list[str] = []
+
+    def ask(self, *arguments: str, text: str | None = None) -> str:
+        self.asked.append(" ".join(arguments[:2]) if arguments[0] == "stack" else arguments[0])
+        if arguments[:2] == ("stack", "export"):
+            return json.dumps({"deployment": {"resources": [self.vm], "pending_operations": self.pending}})
+        if arguments[:2] == ("stack", "import"):
+            assert text
+            self.pending = json.loads(text)["deployment"]["pending_operations"]
+        if arguments[0] == "refresh":
+            assert self.vm["urn"] in arguments
+            if self.unreachable:
+                raise OnboardError("vCenter cannot be reached")
+        return ""
+
+
+def test_settling_that_is_interrupted_is_completed_by_the_next_run(connection: Connection, tmp_path: Path) -> None:
+    stack = Stack()
+    work = Interrupted("grabow", connection, f"file://{tmp_path}", tmp_path / "state" / "unread.json", stack.ask)
+    with pytest.raises(OnboardError):
+        settle(work, Silent())
+    assert stack.pending == []
+    stack.unreachable = False
+    settle(work, Silent())
+    assert stack.asked == ["stack export", "stack import", "refresh", "stack export", "refresh"]
+    settle(work, Silent())
+    assert stack.asked[5:] == ["stack export"], "a run that ended by itself leaves nothing to settle"
