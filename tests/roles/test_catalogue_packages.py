@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from ksm_onboard.declaration.models import CatalogueFile
+from ksm_onboard.declaration.catalogue import CatalogueFile
 from ksm_onboard.project import Project
 
 from .conftest import ROOT, WORKSTATION, Site
