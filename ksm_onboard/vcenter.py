@@ -290,7 +290,7 @@ def attached_tags(connection: Connection, refs: Iterable[vim.ManagedEntity]) -> 
     objects = [{"type": _wire_type(ref), "id": moid(ref)} for ref in refs]
     if not objects:
         return {}
-    with _rest(connection.vcenter) as rest:
+    with rest_session(connection.vcenter) as rest:
         attached: dict[str, list[str]] = {}
         for start in range(0, len(objects), _OBJECTS_PER_TAG_QUERY):
             answer = rest.post(
@@ -320,7 +320,7 @@ def _wire_type(ref: vim.ManagedEntity) -> str:
 
 
 @dataclass(frozen=True)
-class _Rest:
+class RestSession:
     web: requests.Session
     root: str
 
@@ -339,7 +339,7 @@ class _Rest:
 
 
 @contextlib.contextmanager
-def _rest(access: VCenterAccess) -> Iterator[_Rest]:
+def rest_session(access: VCenterAccess) -> Iterator[RestSession]:
     root = f"https://{access.server}/rest/"
     with _explained(access), _web(access) as web:
         login = web.post(
@@ -355,7 +355,7 @@ def _rest(access: VCenterAccess) -> Iterator[_Rest]:
         login.raise_for_status()
         web.headers["vmware-api-session-id"] = str(login.json()["value"])
         try:
-            yield _Rest(web, root)
+            yield RestSession(web, root)
         finally:
             with contextlib.suppress(requests.exceptions.RequestException):
                 web.delete(f"{root}com/vmware/cis/session", timeout=CONNECT_TIMEOUT_SECONDS)

@@ -31,7 +31,7 @@ Workstations = Annotated[
 ]
 MemberOrPlatform = Annotated[str, typer.Argument(metavar="MEMBER", help=f"key of the member, or {PLATFORM}")]
 
-_SHOWN_NOT_CHECKED = 8
+_SHOWN_NOT_CHECKED = 4
 
 
 def env() -> None:
@@ -215,10 +215,10 @@ def _show_audit(audit: AuditReport) -> None:
             f"  [red]{d.kind}[/] {escape(f'{d.object}: {d.attribute}')}: "
             f"declared {escape(d.expected or '–')}, found {escape(d.found or '–')} ({d.how_seen})"
         )
-    if audit.not_checked:
-        objects = sorted({entry.object for entry in audit.not_checked})
+    for reason in sorted({entry.reason for entry in audit.not_checked}):
+        objects = sorted({entry.object for entry in audit.not_checked if entry.reason is reason})
         shown = ", ".join(objects[:_SHOWN_NOT_CHECKED]) + (" …" if len(objects) > _SHOWN_NOT_CHECKED else "")
-        terminal.err.print(f"not checked: {len(objects)} objects ({shown}); --json lists them with the reason")
+        terminal.err.print(f"not checked, {reason}: something on {len(objects)} machines ({shown}); --json lists it")
     terminal.err.print(
         f"audit of {audit.member}: {audit.points} points compared, {_counted(len(audit.differences), 'difference')}"
         + (" (in the lab: the vCenter is simulated)" if audit.simulated else "")

@@ -19,6 +19,7 @@ Rule = Literal[
     "yaml-depth",
     "yaml-key",
     "yaml-value",
+    "template-marker",
     "csv-syntax",
     "csv-unknown-column",
     "csv-missing-column",

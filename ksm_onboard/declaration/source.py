@@ -222,6 +222,10 @@ class _Reader:
         return data, _Mark(start.line, start.column, items=items)
 
     def _scalar(self, event: Any) -> Any:
+        if "{{" in event.value or "{%" in event.value:
+            # Ansible evaluates expressions in its variables: declared text must stay text.
+            hint = "write the text without {{ and {%"
+            self._note("template-marker", event.start_mark, "the text looks like a template expression", hint)
         if not event.implicit[0]:
             return event.value
         try:

@@ -28,6 +28,8 @@ PACKAGES = (
     *("python3", "python3-apt", "acl"),
     # What its facts and its time and trust settings rest upon.
     *("iproute2", "procps", "tzdata", "ca-certificates"),
+    # What every machine gets anyway, as in a data centre's own templates; configuring them is left to the roles.
+    *("chrony", "unattended-upgrades", "dconf-cli"),
 )
 
 # Have nothing to do in a container, fail there, or only wait.

@@ -243,18 +243,18 @@ def _disk(_: _Doors, resource: dict[str, Any]) -> str | None:
 
 def _tag_category(doors: _Doors, resource: dict[str, Any]) -> str | None:
     path = "com/vmware/cis/tagging/category"
-    with vcenter._rest(doors.connection.vcenter) as rest:
+    with vcenter.rest_session(doors.connection.vcenter) as rest:
         return _named(rest, path, rest.get(path), resource["inputs"]["name"])
 
 
 def _tag(doors: _Doors, resource: dict[str, Any]) -> str | None:
     path, category = "com/vmware/cis/tagging/tag", resource["inputs"]["categoryId"]
-    with vcenter._rest(doors.connection.vcenter) as rest:
+    with vcenter.rest_session(doors.connection.vcenter) as rest:
         tags = rest.post(f"{path}/id:{category}?~action=list-tags-for-category")
         return _named(rest, path, tags, resource["inputs"]["name"])
 
 
-def _named(rest: vcenter._Rest, path: str, ids: Iterable[str] | None, name: str) -> str | None:
+def _named(rest: vcenter.RestSession, path: str, ids: Iterable[str] | None, name: str) -> str | None:
     """The one of ``ids`` that bears ``name``."""
     return next((key for key in ids or () if rest.get(f"{path}/id:{key}")["name"] == name), None)
 

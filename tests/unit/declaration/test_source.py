@@ -46,6 +46,7 @@ def test_place_of_something_absent_is_that_of_what_holds_it(tmp_path: Path) -> N
         ("a: !!python/object/apply:os.system ['true']\n", ("yaml-tag", 1, 4)),
         ("a: 1\n---\nb: 2\n", ("yaml-second-document", 2, 1)),
         ("[a, b]: 1\n", ("yaml-key", 1, 1)),
+        ("a: 1\nb: \"{{ lookup('pipe', 'true') }}\"\n", ("template-marker", 2, 4)),
         ("", ("file-empty", 1, 1)),
         ("# only a comment\n", ("file-empty", 1, 1)),
         (b"name: M\xfcritz\n", ("file-encoding", 1, 1)),
