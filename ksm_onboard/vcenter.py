@@ -321,6 +321,8 @@ def _wire_type(ref: vim.ManagedEntity) -> str:
 
 @dataclass(frozen=True)
 class RestSession:
+    """vCenter's REST API after a login."""
+
     web: requests.Session
     root: str
 
@@ -340,6 +342,7 @@ class RestSession:
 
 @contextlib.contextmanager
 def rest_session(access: VCenterAccess) -> Iterator[RestSession]:
+    """Logs in, and out again at the end. Raises NotReadyError like ``session``."""
     root = f"https://{access.server}/rest/"
     with _explained(access), _web(access) as web:
         login = web.post(
