@@ -41,9 +41,11 @@ def main() -> NoReturn:
     except OnboardError as error:
         terminal.print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        terminal.err.print("[yellow]interrupted[/]")
-        sys.exit(ExitCode.INTERRUPTED)
+    except SystemExit as end:
+        # Typer turns Ctrl-C into this exit code without a word.
+        if end.code == ExitCode.INTERRUPTED:
+            terminal.err.print("[yellow]interrupted[/]; run the same command again: it goes on from there")
+        raise
     sys.exit(ExitCode.OK)
 
 
