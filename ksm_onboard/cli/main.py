@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from ksm_onboard.cli import allocation, declarations, schema, terminal
+from ksm_onboard.cli import allocation, declarations, explaining, new_member, schema, terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
@@ -23,6 +23,9 @@ app = typer.Typer(
 app.command("check")(declarations.check)
 app.command("plan")(declarations.plan)
 app.command("allocate")(allocation.allocate)
+app.command("explain")(explaining.explain)
+app.command("diff")(explaining.diff)
+app.command("new")(new_member.new)
 app.command("schema")(schema.schema)
 
 

@@ -129,8 +129,11 @@ def _hosts(members: Members) -> Iterator[Across]:
     """Host names, serial numbers and MAC addresses are unique in the whole Verbund."""
     names, macs = _Once("name-twice", "host name"), _Once("mac-twice", "MAC address")
     serials = _Once("serial-twice", "serial number")
+    shorts: set[str] = set()
     for key, (member, content) in members.items():
-        if member.file.is_sound("member", "short"):
+        # Servers of two members have one name only if the members' prefixes are one, which is told as such.
+        if member.file.is_sound("member", "short") and content.member.short not in shorts:
+            shorts.add(content.member.short)
             for server in content.servers:
                 name = server_name(content.member.short, server)
                 yield from names.claim(name, key, member.nearest, ("servers", server), ("member", "short"))
