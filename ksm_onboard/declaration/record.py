@@ -18,6 +18,7 @@ from ksm_onboard.atomic import write_atomically
 from ksm_onboard.declaration.models import Declared, HostName, Key, SectionKey, UnixName, ZoneKey
 
 _HEADER = """\
+# yaml-language-server: $schema=../../docs/schema/allocation.json
 # What was given out to {member}. Written by `ksm-onboard allocate`; what stands here stays as it is.
 # Entries that are no longer declared move to `retired` and keep their addresses until they are
 # released: ksm-onboard allocate {member} --release NAME

@@ -49,6 +49,7 @@ _FLAGS = {
 }
 
 _TEMPLATE = """\
+# yaml-language-server: $schema=../docs/schema/member.json
 # {name}. What a member of the kind {kind} has anyway comes from its kind and the platform;
 # here stand only this member's own facts and deviations. Everything that is in force, and where it
 # comes from: ksm-onboard explain {key}

@@ -77,7 +77,7 @@ def test_explain_shows_layer_file_line_and_what_is_overridden(checkout: Project)
     assert (value["path"], value["value"], value["layer"]) == ("servers.dns01.service_level", 1, "archetype")
     assert value["overrides"][0]["file"] == "stacks/schwerin.yaml"
     table = run("explain", "grabow", "member", cwd=checkout.root)
-    assert "stacks/grabow.yaml:4" in table.stdout
+    assert "stacks/grabow.yaml:5" in table.stdout
 
 
 def test_explain_of_an_unknown_path_names_close_ones(checkout: Project) -> None:
@@ -132,7 +132,7 @@ def test_diff_with_a_commit_that_cannot_be_planned(repository: Project, grabow: 
     done = run("diff", "grabow", cwd=repository.root)
     assert done.returncode == 1
     assert "the declarations at HEAD cannot be planned" in done.stderr
-    assert "stacks/grabow.yaml:6" in done.stderr
+    assert "stacks/grabow.yaml:7" in done.stderr
 
 
 NEW = (
