@@ -47,17 +47,17 @@ def test_a_server_that_goes_is_retired_and_comes_back_as_it_was(checkout: Projec
     before = grabow.read_text("utf-8")
     declare(
         grabow,
-        "servers:\n  dns02: null\n  dns01: {pair: null}\n"
-        "  xdns: {role: dns, zone: infrastructure, cpus: 1, memory_gib: 1}",
+        "servers:\n  app02: null\n  app01: {pair: null}\n"
+        "  xapp: {role: application, zone: application, cpus: 1, memory_gib: 1}",
     )
     assert allocated(checkout) == [
-        "gra-dns02: retired (10.64.12.12)",
-        "gra-xdns: 10.64.12.13",
-        "section of gra-xdns: B",
+        "gra-app02: retired (10.64.10.12)",
+        "gra-xapp: 10.64.10.13",
+        "section of gra-xapp: A",
     ]
     grabow.write_text(before, encoding="utf-8")
-    assert "gra-dns02: 10.64.12.12" in allocated(checkout)
-    assert "gra-xdns: released (10.64.12.13)" in allocated(checkout, "gra-xdns")
+    assert "gra-app02: 10.64.10.12" in allocated(checkout)
+    assert "gra-xapp: released (10.64.10.13)" in allocated(checkout, "gra-xapp")
 
 
 def test_groups_grow_and_shrink_from_the_end(checkout: Project, grabow: Path) -> None:
