@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import typer
 
-from ksm_onboard.cli import allocation, declarations, flow, lab, schema, terminal
+from ksm_onboard.cli import allocation, declarations, explaining, flow, lab, new_member, schema, takeover, terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
@@ -23,7 +23,11 @@ app = typer.Typer(
 app.command("check")(declarations.check)
 app.command("plan")(declarations.plan)
 app.command("allocate")(allocation.allocate)
+app.command("explain")(explaining.explain)
+app.command("diff")(explaining.diff)
+app.command("new")(new_member.new)
 app.command("schema")(schema.schema)
+app.command("import")(takeover.import_exports)
 for command in (flow.up, flow.configure, flow.verify, flow.report, flow.onboard, flow.status, flow.env):
     app.command(command.__name__)(command)
 app.add_typer(lab.app, name="lab")

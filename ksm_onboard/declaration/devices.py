@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -28,7 +29,7 @@ from ksm_onboard.declaration.models import (
     DevicePlatform,
 )
 from ksm_onboard.declaration.rules import Rule
-from ksm_onboard.declaration.source import read_text
+from ksm_onboard.declaration.source import MAX_BYTES, read_text
 
 
 class DeviceRow(NamedTuple):
@@ -50,16 +51,16 @@ OPTIONAL = frozenset(("serial", "mac", "replaces"))
 
 # Excel and LibreOffice execute cells that begin so (OWASP, CSV injection).
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_PATTERNS = {
-    "hostname": HOST_NAME_PATTERN,
-    "serial": SERIAL_PATTERN,
-    "mac": MAC_PATTERN,
-    "site": KEY_PATTERN,
-    "department": KEY_PATTERN,
-    "profile": KEY_PATTERN,
-    "platform": f"^({'|'.join(get_args(DevicePlatform))})$",
-    "wave": KEY_PATTERN,
-    "replaces": OLD_NAME_PATTERN,
+_PATTERNS: dict[str, re.Pattern[str]] = {
+    "hostname": re.compile(HOST_NAME_PATTERN),
+    "serial": re.compile(SERIAL_PATTERN),
+    "mac": re.compile(MAC_PATTERN),
+    "site": re.compile(KEY_PATTERN),
+    "department": re.compile(KEY_PATTERN),
+    "profile": re.compile(KEY_PATTERN),
+    "platform": re.compile(f"^({'|'.join(get_args(DevicePlatform))})$"),
+    "wave": re.compile(KEY_PATTERN),
+    "replaces": re.compile(OLD_NAME_PATTERN),
 }
 _ALLOWED = {
     "hostname": f"lower-case letters, digits and hyphens, at most {HOST_NAME_LENGTH} characters",
@@ -103,9 +104,10 @@ def device_file(stacks: Path, member: str) -> Path:
 
 def inline_devices(file: Path, devices: Sequence[Device], place: Callable[[int, str], Place]) -> DeviceList:
     """The devices that a declaration lists itself."""
-    rows = tuple(
-        DeviceRow(*(_normal(column, str(getattr(device, column) or "")) for column in COLUMNS)) for device in devices
-    )
+    columns = [
+        _normal(column, [str(getattr(device, column) or "") for device in devices], plain=True) for column in COLUMNS
+    ]
+    rows = tuple(starmap(DeviceRow, zip(*columns, strict=True)))
     return DeviceList(file, rows, inline=place)
 
 
@@ -144,12 +146,11 @@ class _Reader:
             return empty, self.findings
         if len(records) == 1 and not self.findings:
             self._add("file-empty", starts[0], 0, "the file holds a header but no device")
-        sound = self._sound(records[1:], starts[1:], order)
-        at = [order.index(column) if column in order else -1 for column in COLUMNS]
-        rows = tuple(
-            DeviceRow(*(_normal(column, record[i]) if i >= 0 else "" for column, i in zip(COLUMNS, at, strict=True)))
-            for record, _ in sound
-        )
+        sound, plain = self._sound(records[1:], starts[1:], order)
+        empty_column = [""] * len(sound)
+        given = dict(zip(order, zip(*(record for record, _ in sound), strict=True), strict=True)) if sound else {}
+        columns = [_normal(column, given.get(column, empty_column), plain) for column in COLUMNS]
+        rows = tuple(starmap(DeviceRow, zip(*columns, strict=True)))
         found = DeviceList(self._file, rows, self._lines, [start for _, start in sound], order, self._delimiter)
         return found, self.findings
 
@@ -199,10 +200,13 @@ class _Reader:
             )
         return None if missing else order
 
-    def _sound(self, records: list[list[str]], starts: list[int], order: list[str]) -> list[tuple[list[str], int]]:
-        """The records without a wrong cell, with the lines they begin on."""
+    def _sound(
+        self, records: list[list[str]], starts: list[int], order: list[str]
+    ) -> tuple[list[tuple[list[str], int]], bool]:
+        """The records without a wrong cell, with the lines they begin on; and whether their cells need no trimming."""
         wrong: set[int] = set()
         whole: list[int] = []
+        plain = True
         for index, record in enumerate(records):
             if len(record) == len(order):
                 whole.append(index)
@@ -217,9 +221,13 @@ class _Reader:
                 allowed=str(len(order)),
             )
         for position, column in enumerate(order):
-            # Judged once per distinct value: a column mostly repeats itself.
+            # Judged once per distinct value, since a column mostly repeats itself, and at length only where in doubt.
             values = [records[index][position] for index in whole]
-            refused = {value: why for value in set(values) if (why := _refused(column, value)) is not None}
+            matches = _PATTERNS[column].fullmatch if column in _PATTERNS else str.isalnum
+            longest = HOST_NAME_LENGTH if column == "hostname" else MAX_BYTES
+            doubtful = [value for value in set(values) if not matches(value) or len(value) > longest]
+            plain = plain and all(value == value.strip() for value in doubtful)
+            refused = {value: why for value in doubtful if (why := _refused(column, value)) is not None}
             if not refused:
                 continue
             for index, value in zip(whole, values, strict=True):
@@ -233,7 +241,7 @@ class _Reader:
                         value=value,
                         allowed=_ALLOWED.get(column, "lower-case letters, digits and single hyphens"),
                     )
-        return [(record, starts[i]) for i, record in enumerate(records) if i not in wrong]
+        return [(record, starts[i]) for i, record in enumerate(records) if i not in wrong], plain
 
     def _add(
         self,
@@ -262,14 +270,16 @@ def _refused(column: str, raw: str) -> tuple[Rule, str] | None:
     if column == "hostname" and len(value) > HOST_NAME_LENGTH:
         return "name-too-long", f"'{value}' has {len(value)} characters"
     pattern = _PATTERNS.get(column)
-    if pattern is not None and not re.fullmatch(pattern, value):
+    if pattern is not None and not pattern.fullmatch(value):
         return "wrong-format", f"'{value}' is not written the way it must be"
     return None
 
 
-def _normal(column: str, raw: str) -> str:
-    """The cell's value: without blanks around it, a MAC in lower case with colons."""
-    return raw.strip().lower().replace("-", ":") if column == "mac" else raw.strip()
+def _normal(column: str, values: Sequence[str], plain: bool) -> Sequence[str]:
+    """A column's values without blanks around them, MACs in lower case with colons."""
+    if not plain:
+        values = [value.strip() for value in values]
+    return [value.lower().replace("-", ":") for value in values] if column == "mac" else values
 
 
 def _cell_column(line: str, position: int, delimiter: str) -> int:

@@ -105,6 +105,11 @@ class Merged:
                 return removed
         return self.declaration.place(())
 
+    def removed_at(self, loc: Loc) -> Place | None:
+        """Where a null removes the value at ``loc`` that a farther layer states; None if none does."""
+        origins, removed = self._words(loc)
+        return None if origins else removed
+
     def nearest(self, *locs: Loc) -> Place:
         """Of several values the place of the one that stands in the nearest layer; the first of those."""
         said = [origins[0] for loc in locs if (origins := self.origins(loc))]

@@ -142,6 +142,11 @@ class Zone(Declared):
         default=None, description="the zone's network, in the member's block; left out: allocated"
     )
     vlan: StrictInt | None = Field(default=None, ge=2, le=4094, description="left out: allocated")
+    routing_domain: Key | None = Field(
+        default=None,
+        description="zones of one routing domain can reach each other through the member's firewall; "
+        "left out: by the kind of zone",
+    )
 
 
 class Compute(Declared):
@@ -238,6 +243,9 @@ class Freeze(Declared):
     first_day: date = Field(description="first day without switch-overs, for example 2026-12-14")
     last_day: date = Field(description="last day without switch-overs, included")
     reason: str = Field(min_length=2, description="for example Jahresabschluss")
+    departments: tuple[Key, ...] | None = Field(
+        default=None, description="only these departments keep still, for example kaemmerei; left out: all of them"
+    )
 
 
 class WorkstationGroup(Declared):
@@ -355,6 +363,26 @@ class Datastore(Declared):
     capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB")
 
 
+class Reserves(Declared):
+    """How full the cluster may be planned while one fire section is lost."""
+
+    vcpus_per_core: StrictInt = Field(
+        default=6, ge=1, le=20, description="virtual processors per core of the hosts that are left"
+    )
+    memory_percent: StrictInt = Field(
+        default=5, ge=0, le=90, description="memory of the hosts that are left that stays free, for the hypervisor"
+    )
+    datastore_percent: StrictInt = Field(
+        default=20, ge=0, le=90, description="room of each datastore that stays free, for snapshots and growth"
+    )
+
+
+class LicencePool(Declared):
+    """Licences of one application that all members draw on."""
+
+    seats: StrictInt = Field(ge=0, description="how many were bought")
+
+
 class StorageTier(Declared):
     """A class of storage that declarations refer to; becomes a storage policy."""
 
@@ -434,6 +462,10 @@ class PlatformDeclaration(Declared):
     vlans: VlanPool = Field(description="the VLANs that members' zones may have")
     service_levels: dict[Annotated[str, StringConstraints(pattern="^[1-4]$")], ServiceLevelTarget] = Field(
         description="what the levels 1 to 4 promise", default_factory=dict
+    )
+    reserves: Reserves = Reserves()
+    licences: dict[Key, LicencePool] = Field(
+        default_factory=dict, description="licences that were bought, by the catalogue's key of the application"
     )
     defaults: dict[str, Any] = Field(
         default_factory=dict, description="farthest layer of every member's declaration (docs/reference/merging.md)"

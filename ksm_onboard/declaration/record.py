@@ -1,7 +1,7 @@
 """The allocation record of a member: ``stacks/allocations/<member>.yaml``. Read and written here only.
 
-It holds what was given out: the block, the zones' networks and VLANs, the hosts' addresses and
-the names of workstations that were made. One line per entry, sorted, so that two branches
+It holds what was given out: the block, the zones' networks and VLANs, the hosts' addresses, the
+servers' fire sections and the names of workstations that were made. One line per entry, sorted, so that two branches
 that add hosts merge well. The toolkit writes it; people read and review it.
 """
 
@@ -15,9 +15,10 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt, StringConstraints
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.declaration.models import Declared, HostName, Key, UnixName, ZoneKey
+from ksm_onboard.declaration.models import Declared, HostName, Key, SectionKey, UnixName, ZoneKey
 
 _HEADER = """\
+# yaml-language-server: $schema=../../docs/schema/allocation.json
 # What was given out to {member}. Written by `ksm-onboard allocate`; what stands here stays as it is.
 # Entries that are no longer declared move to `retired` and keep their addresses until they are
 # released: ksm-onboard allocate {member} --release NAME
@@ -30,32 +31,37 @@ RetiredName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 class RecordedZone(Declared):
     """The network and VLAN that a zone was given."""
 
-    cidr: IPv4Network
-    vlan: Number
+    cidr: IPv4Network = Field(description="the zone's network")
+    vlan: Number = Field(description="the zone's VLAN")
 
 
 class Retired(Declared):
     """What is no longer declared, and stays reserved."""
 
-    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict)
-    hosts: dict[HostName, IPv4Address] = Field(default_factory=dict)
-    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict)
+    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict, description="networks and VLANs, by zone")
+    hosts: dict[HostName, IPv4Address] = Field(default_factory=dict, description="addresses, by host name")
+    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict, description="addresses, by name of the queue")
 
 
 class AllocationRecord(Declared):
     """Everything that was given out to one member."""
 
-    block: IPv4Network | None = None
-    vlan_base: StrictInt | None = None
-    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict)
+    block: IPv4Network | None = Field(default=None, description="the member's address block")
+    vlan_base: StrictInt | None = Field(default=None, description="base of the zones' VLANs")
+    zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict, description="networks and VLANs, by zone")
     hosts: dict[HostName, IPv4Address] = Field(
         default_factory=dict, description="servers and workstations, by host name"
     )
     printers: dict[UnixName, IPv4Address] = Field(default_factory=dict, description="by name of the queue")
+    sections: dict[HostName, SectionKey] = Field(
+        default_factory=dict, description="fire sections that servers were placed in; kept unless declared otherwise"
+    )
     workstations: dict[HostName, Key] = Field(
         default_factory=dict, description="names that were made, and the group of workstations they belong to"
     )
-    retired: Retired = Retired()
+    retired: Retired = Field(
+        default=Retired(), description="what is no longer declared, and stays reserved until it is released"
+    )
 
 
 def record_file(stacks: Path, member: str) -> Path:
@@ -73,6 +79,7 @@ def rendered(member: str, record: AllocationRecord) -> str:
     lines += _table("zones", {key: _zone(zone) for key, zone in record.zones.items()})
     lines += _table("hosts", record.hosts)
     lines += _table("printers", record.printers)
+    lines += _table("sections", record.sections)
     lines += _table("workstations", {name: _quoted(group) for name, group in record.workstations.items()})
     retired = record.retired
     if retired != Retired():

@@ -90,6 +90,31 @@ Rule = Literal[
     "application-twice",
     "application-cycle",
     "application-contradiction",
+    "application-platform",
+    "application-conflict",
+    "application-dependency",
+    "application-not-offered",
+    "licence-seats",
+    "licence-undeclared",
+    # zones and service levels
+    "school-nets-mixed",
+    "school-server-shared",
+    "workplace-zone",
+    "management-reachable",
+    "server-among-workplaces",
+    "ot-shared",
+    "partner-missing",
+    # the cluster with one fire section lost
+    "capacity-memory",
+    "capacity-cpu",
+    "capacity-storage",
+    # waves
+    "wave-cycle",
+    "wave-days",
+    "wave-order",
+    "wave-in-freeze",
+    # what never changes
+    "immutable-changed",
     # the platform
     "datastore-unknown",
     "hypervisor-twice",

@@ -59,7 +59,7 @@ def finding_for(
     return Finding(
         rule=rule,
         place=source.key_place(loc) if at_key else source.place(loc),
-        message=f"{_dotted(written)}: {_words(error)}",
+        message=f"{_dotted(written)}: {in_words(error)}",
         value=shown,
         allowed=_allowed(error),
         hint=_hint(kind, error),
@@ -70,7 +70,8 @@ def _dotted(loc: Loc) -> str:
     return ".".join(str(part) for part in loc)
 
 
-def _words(error: Mapping[str, Any]) -> str:
+def in_words(error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, as part of a sentence."""
     kind, message = str(error["type"]), str(error["msg"])
     if kind == "string_pattern_mismatch":
         return f"'{error['input']}' is not written the way it must be"

@@ -8,8 +8,8 @@ a person reads in the file is what the toolkit sees, and a small file stays smal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -39,23 +39,10 @@ class Written(Protocol):
     def written(self, loc: Loc) -> Loc: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """Where a value begins, and what lies below it; lines and columns count from 0 as PyYAML's do."""
-
-    line: int
-    column: int
-    entries: Mapping[str, _Entry] | None = None
-    items: list[_Mark] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Where a key stands, and its value."""
-
-    line: int
-    column: int
-    value: _Mark
+# Where a value begins (line and column from 0, as PyYAML counts) and what lies below it: a list's marks, or a
+# mapping's entries by key, each with the key's own line and column. Tuples, because there is one for every value.
+_Mark = tuple[int, int, Any]
+_Entry = tuple[int, int, _Mark]
 
 
 @dataclass
@@ -64,18 +51,18 @@ class Located:
 
     file: Path
     data: Any = None
-    _root: _Mark = field(default_factory=lambda: _Mark(0, 0))
+    _root: _Mark = (0, 0, None)
 
     def place(self, loc: Loc) -> Place:
         """The place of the value at ``loc``, or of the nearest thing around it that exists."""
         mark, _ = self._walk(loc)
-        return Place(self.file, mark.line + 1, mark.column + 1)
+        return Place(self.file, mark[0] + 1, mark[1] + 1)
 
     def key_place(self, loc: Loc) -> Place:
         """The place of the key that introduces ``loc``; the value's own place for list items."""
         holder, found = self._walk(loc[:-1])
-        if loc and found and holder.entries is not None and (entry := holder.entries.get(str(loc[-1]))) is not None:
-            return Place(self.file, entry.line + 1, entry.column + 1)
+        if loc and found and isinstance(holder[2], dict) and (entry := holder[2].get(loc[-1])) is not None:
+            return Place(self.file, entry[0] + 1, entry[1] + 1)
         return self.place(loc)
 
     def written(self, loc: Loc) -> Loc:
@@ -86,10 +73,11 @@ class Located:
         """The mark at ``loc``, or the nearest around it and False."""
         mark = self._root
         for part in loc:
-            if mark.entries is not None and (entry := mark.entries.get(str(part))) is not None:
-                mark = entry.value
-            elif mark.items is not None and isinstance(part, int) and part < len(mark.items):
-                mark = mark.items[part]
+            below = mark[2]
+            if isinstance(below, dict) and (entry := below.get(part)) is not None:
+                mark = entry[2]
+            elif isinstance(below, list) and isinstance(part, int) and part < len(below):
+                mark = below[part]
             else:
                 return mark, False
         return mark, True
@@ -176,14 +164,14 @@ class _Reader:
         start = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             self._refuse("yaml-alias", event, f"aliases are not allowed (*{event.anchor})", "write the value out")
-            return None, _Mark(start.line, start.column)
+            return None, (start.line, start.column, None)
         if event.anchor:
             hint = "write the value out where it is needed"
             self._refuse("yaml-anchor", event, f"anchors are not allowed (&{event.anchor})", hint)
         if event.tag:
             self._refuse("yaml-tag", event, f"tags are not allowed ({event.tag})")
         if isinstance(event, yaml.ScalarEvent):
-            return self._scalar(event), _Mark(start.line, start.column)
+            return self._scalar(event), (start.line, start.column, None)
         if depth > MAX_DEPTH:
             self._refuse("yaml-depth", event, f"nested deeper than {MAX_DEPTH} levels")
             raise _StoppedError
@@ -202,15 +190,15 @@ class _Reader:
                 self._note("yaml-key", at, "a key must be plain text")
                 self._value(event, depth + 1)
             elif key in data:
-                hint = f"it was first given at line {entries[key].line + 1}; keep one of them"
+                hint = f"it was first given at line {entries[key][0] + 1}; keep one of them"
                 self._note("yaml-duplicate-key", at, f"the key '{key}' is given twice", hint)
             elif event.anchor or event.tag:
                 self._value(event, depth + 1)
             value, mark = self._value(self._next(), depth + 1)
             if plain and key not in data:
                 data[key] = value
-                entries[key] = _Entry(at.line, at.column, mark)
-        return data, _Mark(start.line, start.column, entries=entries)
+                entries[key] = (at.line, at.column, mark)
+        return data, (start.line, start.column, entries)
 
     def _sequence(self, start: Any, depth: int) -> tuple[list[Any], _Mark]:
         data: list[Any] = []
@@ -219,7 +207,7 @@ class _Reader:
             value, mark = self._value(event, depth + 1)
             data.append(value)
             items.append(mark)
-        return data, _Mark(start.line, start.column, items=items)
+        return data, (start.line, start.column, items)
 
     def _scalar(self, event: Any) -> Any:
         if "{{" in event.value or "{%" in event.value:

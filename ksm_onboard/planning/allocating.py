@@ -10,8 +10,9 @@ from ipaddress import IPv4Address
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding
 from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.errors import OnboardError
-from ksm_onboard.planning.allocation import Shortage, allocate, wish_of
+from ksm_onboard.planning.allocation import Shortage, allocate, server_name, wish_of
 from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.member_plan import placed
 
 # What giving out puts right itself, or finds out for itself.
 _NO_OBSTACLE = frozenset(("not-allocated", "allocation-contradicts", "zone-full"))
@@ -53,8 +54,17 @@ def new_records(
     wishes = {key: wish for key, member in declarations.members.items() if (wish := wish_of(member)) is not None}
     allocated = allocate(wishes, records, platform.pools, platform.vlans, keys)
     _refuse([_finding(declarations, shortage) for shortage in allocated.shortages])
-    changes = (RecordChange(key, before[key], allocated.records[key]) for key in keys)
+    changes = (RecordChange(key, before[key], _placed(declarations, key, allocated.records[key])) for key in keys)
     return [change for change in changes if change.before != change.after]
+
+
+def _placed(declarations: Declarations, key: str, record: AllocationRecord) -> AllocationRecord:
+    """``record`` with the fire section of every server, so that adding one does not move others."""
+    member, platform = declarations.members[key], declarations.platform.content
+    assert member.file.content is not None and platform is not None  # noqa: S101 - else there were obstacles
+    short = member.file.content.member.short
+    sections = {server_name(short, k): s for k, s in placed(member, member.file.content, platform).items()}
+    return record.model_copy(update={"sections": dict(sorted(sections.items()))})
 
 
 def _obstacles(declarations: Declarations, keys: Sequence[str]) -> list[Finding]:
@@ -141,14 +151,15 @@ def _differences(before: AllocationRecord, after: AllocationRecord) -> Iterator[
         ),
         ("", before.hosts, after.hosts, after.retired.hosts),
         ("printer ", before.printers, after.printers, after.retired.printers),
+        ("section of ", before.sections, after.sections, {}),
     )
     for what, old, new, retired in tables:
         for name in sorted(old.keys() | new.keys()):
             if name not in old:
                 yield f"{what}{name}: {new[name]}"
-            elif name not in new:
+            elif name not in new and what != "section of ":
                 yield f"{what}{name}: {'retired' if name in retired else 'released'} ({old[name]})"
-            elif old[name] != new[name]:
+            elif name in new and old[name] != new[name]:
                 yield f"{what}{name}: {old[name]} → {new[name]}"
         was_retired = {"": before.retired.hosts, "printer ": before.retired.printers}.get(what, {})
         for name in sorted(was_retired.keys() - new.keys() - retired.keys()):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from typing import TypeVar
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.models import Pool, VlanPool, ZoneKey
@@ -22,6 +23,9 @@ from ksm_onboard.planning.zones import ZONE_KINDS
 
 # Bases in steps of 100 let people read a zone off its VLAN's last digits.
 _BASE_STEP = 100
+
+
+Stated = TypeVar("Stated")
 
 
 @dataclass(frozen=True)
@@ -86,20 +90,45 @@ class Allocated:
 
 
 def wish_of(member: DeclaredMember) -> Wish | None:
-    """What the declaration of ``member`` asks for; None if it could not be read."""
-    if (declared := member.file.content) is None:
+    """What the declaration of ``member`` asks for; None if it could not be read.
+
+    An address, network or VLAN is part of the wish only where the declaration states it, not
+    where it comes from the record.
+    """
+    declared, layers = member.file.content, member.layers
+    if declared is None or layers is None:
         return None
-    short = declared.member.short
+
+    def stated(value: Stated | None, *loc: str) -> Stated | None:
+        origins = layers.origins(loc) if value is not None else ()
+        return value if origins and origins[0].layer.name != "allocation" else None
+
+    short, networks = declared.member.short, declared.networks
     zone_of_profile = {key: profile.zone for key, profile in declared.profiles.items()}
+    legacy = [
+        network
+        for key, entry in networks.legacy.items()
+        for field, network in (("cidr", entry.cidr), ("nat", entry.nat))
+        if network is not None and member.file.is_sound("networks", "legacy", key, field)
+    ]
     return Wish(
         member=member.key,
         short=short,
-        pool=declared.networks.pool,
-        block=declared.networks.block,
-        vlan_base=declared.networks.vlan_base,
-        zones={key: ZoneWish(zone.prefix, zone.cidr, zone.vlan) for key, zone in declared.zones.items()},
-        servers={server_name(short, key): HostWish(s.zone, s.address) for key, s in declared.servers.items()},
-        printers={key: HostWish("printers", printer.address) for key, printer in declared.printers.items()},
+        pool=networks.pool,
+        block=stated(networks.block, "networks", "block"),
+        vlan_base=stated(networks.vlan_base, "networks", "vlan_base"),
+        zones={
+            key: ZoneWish(zone.prefix, stated(zone.cidr, "zones", key, "cidr"), stated(zone.vlan, "zones", key, "vlan"))
+            for key, zone in declared.zones.items()
+        },
+        servers={
+            server_name(short, key): HostWish(server.zone, stated(server.address, "servers", key, "address"))
+            for key, server in declared.servers.items()
+        },
+        printers={
+            key: HostWish("printers", stated(printer.address, "printers", key, "address"))
+            for key, printer in declared.printers.items()
+        },
         devices={
             row.hostname: HostWish(zone_of_profile[row.profile])
             for row in member.devices.rows
@@ -110,12 +139,7 @@ def wish_of(member: DeclaredMember) -> Wish | None:
             for key, group in declared.workstations.items()
             if group.profile in zone_of_profile
         },
-        legacy=tuple(
-            network
-            for entry in declared.networks.legacy.values()
-            for network in (entry.cidr, entry.nat)
-            if network is not None
-        ),
+        legacy=tuple(legacy),
     )
 
 
@@ -187,6 +211,7 @@ class _Giving:
         self._hosts = {**record.retired.hosts, **record.hosts}
         self._printers = {**record.retired.printers, **record.printers}
         self._made = dict(record.workstations)
+        self._sections = record.sections
 
     def done(self) -> AllocationRecord:
         """The record with everything given that there is."""
@@ -203,7 +228,8 @@ class _Giving:
             zones={key: zones[key] for key in sorted(zones) if key in self._wish.zones},
             hosts={name: hosts[name] for name in sorted(hosts) if name in wanted},
             printers={name: printers[name] for name in sorted(printers) if name in self._wish.printers},
-            workstations=dict(sorted(made.items())),
+            sections={name: section for name, section in self._sections.items() if name in self._wish.servers},
+            workstations={name: made[name] for name in sorted(made) if name in hosts},
             retired=Retired(
                 zones={key: zones[key] for key in sorted(zones) if key not in self._wish.zones},
                 hosts={name: hosts[name] for name in sorted(hosts) if name not in wanted},

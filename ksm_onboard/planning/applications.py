@@ -53,7 +53,9 @@ def requirement_cycles(catalogue: Mapping[str, CatalogueEntry]) -> list[tuple[st
             return
         if key in done or key not in catalogue:
             return
-        for required in catalogue[key].application.requires:
+        application = catalogue[key].application
+        on_one_platform = (required for keys in application.requires_on.values() for required in keys)
+        for required in (*application.requires, *on_one_platform):
             walk(required, (*path, key), done)
         done.add(key)
 

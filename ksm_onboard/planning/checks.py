@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address
 from itertools import pairwise
+from typing import NamedTuple
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place
@@ -30,7 +31,7 @@ from ksm_onboard.declaration.models import (
 from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
-from ksm_onboard.planning.addressing import FIRST_WORKSTATION, capacity, gateway_of, is_host_address
+from ksm_onboard.planning.addressing import FIRST_WORKSTATION, capacity, gateway_of
 from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import requirement_cycles
 from ksm_onboard.planning.member_plan import MAX_DATA_DISKS, share_path
@@ -321,64 +322,81 @@ def _legacy_networks(scope: Scope) -> Iterator[Finding]:
 
 
 def _addresses(scope: Scope) -> Iterator[Finding]:
-    zones, record = scope.declared.zones, scope.record
-    zone_of_profile = {key: profile.zone for key, profile in scope.declared.profiles.items()}
-    printers: ZoneKey = "printers"
-    hosts: list[tuple[str, IPv4Address | None, ZoneKey, Callable[[str], Place]]] = []
-    for key, server in scope.declared.servers.items():
-        hosts.append((scope.server_name(key), server.address, server.zone, _placed(scope.file, "servers", key)))
-    for key, printer in scope.declared.printers.items():
-        hosts.append((f"the printer {key}", printer.address, printers, _placed(scope.file, "printers", key)))
-    for name, _, zone_key, place in hosts:
-        if zone_key not in zones and not scope.file.mentions("zones", zone_key):
-            yield unknown("zone-unknown", f"{name}: the zone", zone_key, zones, place("zone"))
-    in_record = _recorded(scope.member)
-    for row in scope.member.devices.rows:
-        zone = zone_of_profile.get(row.profile)
-        if zone is not None:
-            hosts.append((row.hostname, record.hosts.get(row.hostname), zone, in_record(row.hostname)))
-    for made, group in record.workstations.items():
-        zone = zone_of_profile.get(
-            scope.declared.workstations[group].profile if group in scope.declared.workstations else ""
-        )
-        if zone is not None:
-            hosts.append((made, record.hosts.get(made), zone, in_record(made)))
-    first_use: dict[IPv4Address, str] = {}
-    for name, address, zone_key, place in hosts:
-        if address is None:
+    zones = scope.declared.zones
+    ranges = {
+        key: (int(zone.cidr.network_address) + 2, int(zone.cidr.broadcast_address) - 1)
+        for key, zone in zones.items()
+        if zone.cidr is not None
+    }
+    nowhere = (0, -1)
+    first_use: dict[int, str] = {}
+    for host in _hosts(scope):
+        if host.zone not in zones and not scope.file.mentions("zones", host.zone) and host.table != "hosts":
+            place = host.place(scope, "zone")
+            yield unknown("zone-unknown", f"{host.name}: the zone", host.zone, zones, place)
+        if host.address is None:
             continue
-        cidr = zones[zone_key].cidr if zone_key in zones else None
-        if cidr is not None and not is_host_address(address, cidr):
-            inside = address in cidr
-            yield Finding(
-                rule="address-reserved" if inside else "address-outside-zone",
-                place=place("address"),
-                message=(
-                    f"{name}: {address} is the network, gateway or broadcast address of the zone {zone_key}"
-                    if inside
-                    else f"{name}: {address} lies outside its zone {zone_key}"
-                ),
-                value=str(address),
-                allowed=f"an address of {cidr} other than the first two and the last",
-                hint=f"the gateway is {gateway_of(cidr)}" if inside else None,
-            )
-        if address in first_use:
+        number = int(host.address)
+        low, high = ranges.get(host.zone, nowhere)
+        if not low <= number <= high and host.zone in ranges:
+            yield _outside(scope, host, host.address)
+        if number in first_use:
             yield Finding(
                 rule="address-twice",
-                place=place("address"),
-                message=f"{address} is given to {name} and to {first_use[address]}",
-                value=str(address),
+                place=host.place(scope, "address"),
+                message=f"{host.address} is given to {host.name} and to {first_use[number]}",
+                value=str(host.address),
                 hint="give each host an address of its own",
             )
-        first_use.setdefault(address, name)
+        first_use.setdefault(number, host.name)
 
 
-def _placed(file: Loaded[MemberDeclaration], table: str, key: str) -> Callable[[str], Place]:
-    return lambda field: file.place(table, key, field)
+class _Host(NamedTuple):
+    """Something with an address: ``table`` and ``key`` say where it is declared, or recorded (``hosts``)."""
+
+    name: str
+    address: IPv4Address | None
+    zone: ZoneKey
+    table: str
+    key: str
+
+    def place(self, scope: Scope, field: str) -> Place:
+        if self.table == "hosts":
+            return scope.member.record.place("hosts", self.key)
+        return scope.file.place(self.table, self.key, field)
 
 
-def _recorded(member: DeclaredMember) -> Callable[[str], Callable[[str], Place]]:
-    return lambda name: lambda _: member.record.place("hosts", name)
+def _hosts(scope: Scope) -> Iterator[_Host]:
+    declared, given = scope.declared, scope.record.hosts
+    for key, server in declared.servers.items():
+        yield _Host(scope.server_name(key), server.address, server.zone, "servers", key)
+    for key, printer in declared.printers.items():
+        yield _Host(f"the printer {key}", printer.address, "printers", "printers", key)
+    zone_of = {key: profile.zone for key, profile in declared.profiles.items()}
+    for row in scope.member.devices.rows:
+        if row.profile in zone_of:
+            yield _Host(row.hostname, given.get(row.hostname), zone_of[row.profile], "hosts", row.hostname)
+    for name, group in scope.record.workstations.items():
+        if group in declared.workstations and (profile := declared.workstations[group].profile) in zone_of:
+            yield _Host(name, given.get(name), zone_of[profile], "hosts", name)
+
+
+def _outside(scope: Scope, host: _Host, address: IPv4Address) -> Finding:
+    cidr = scope.declared.zones[host.zone].cidr
+    assert cidr is not None  # noqa: S101 - the caller compared with it
+    reserved = address in cidr
+    return Finding(
+        rule="address-reserved" if reserved else "address-outside-zone",
+        place=host.place(scope, "address"),
+        message=(
+            f"{host.name}: {address} is the network, gateway or broadcast address of the zone {host.zone}"
+            if reserved
+            else f"{host.name}: {address} lies outside its zone {host.zone}"
+        ),
+        value=str(address),
+        allowed=f"an address of {cidr} other than the first two and the last",
+        hint=f"the gateway is {gateway_of(cidr)}" if reserved else None,
+    )
 
 
 def _names(scope: Scope) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
-from typing import Any
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place
@@ -129,48 +128,76 @@ def _hosts(members: Members) -> Iterator[Across]:
     """Host names, serial numbers and MAC addresses are unique in the whole Verbund."""
     names, macs = _Once("name-twice", "host name"), _Once("mac-twice", "MAC address")
     serials = _Once("serial-twice", "serial number")
+    shorts: set[str] = set()
     for key, (member, content) in members.items():
-        if member.file.is_sound("member", "short"):
-            for server in content.servers:
-                name = server_name(content.member.short, server)
-                yield from names.claim(name, key, member.nearest, ("servers", server), ("member", "short"))
-        devices = member.devices
-        for index, row in enumerate(devices.rows):
-            yield from names.claim(row.hostname, key, devices.place, index, "hostname")
-            if row.serial:
-                yield from serials.claim(row.serial, key, devices.place, index, "serial")
-            if row.mac:
-                yield from macs.claim(row.mac, key, devices.place, index, "mac")
-        for made in member.allocated.workstations:
-            yield from names.claim(made, key, member.record.key_place, "workstations", made)
+        short = content.member.short
+        # Servers of two members have one name only if the members' prefixes are one, which is told as such.
+        if member.file.is_sound("member", "short") and short not in shorts:
+            shorts.add(short)
+            servers = {server_name(short, server): server for server in content.servers}
+            yield from names.claim(key, list(servers), _of_servers(member, list(servers.values())))
+        rows, place = member.devices.rows, member.devices.place
+        yield from names.claim(key, [row.hostname for row in rows], _of_column(place, "hostname"))
+        yield from serials.claim(key, [row.serial for row in rows], _of_column(place, "serial"))
+        yield from macs.claim(key, [row.mac for row in rows], _of_column(place, "mac"))
+        made = list(member.allocated.workstations)
+        yield from names.claim(key, made, _of_made(member, made))
+
+
+PlaceOf = Callable[[int], Place]
+
+
+def _of_servers(member: DeclaredMember, servers: list[str]) -> PlaceOf:
+    return lambda index: member.nearest(("servers", servers[index]), ("member", "short"))
+
+
+def _of_column(place: Callable[[int, str], Place], column: str) -> PlaceOf:
+    return lambda index: place(index, column)
+
+
+def _of_made(member: DeclaredMember, made: list[str]) -> PlaceOf:
+    return lambda index: member.record.key_place("workstations", made[index])
 
 
 class _Once:
-    """Values that may be there once; places are only worked out where one is there twice."""
+    """Values that may be there once. Places are only worked out where a value is there twice."""
 
     def __init__(self, rule: Rule, what: str) -> None:
         self._rule: Rule = rule
         self._what = what
-        self._first: dict[str, tuple[str, Callable[..., Place], tuple[Any, ...]]] = {}
+        self._claims: list[tuple[str, list[str], PlaceOf]] = []
+        self._taken: dict[str, int] = {}
 
-    def claim(self, value: str, member: str, place: Callable[..., Place], *at: Any) -> Iterator[Across]:
-        """Yields a finding if ``value`` was claimed before."""
-        first = self._first.get(value)
-        if first is None:
-            self._first[value] = (member, place, at)
-            return
-        other, other_place, other_at = first
-        yield Across(
-            frozenset((member, other)),
-            Finding(
-                rule=self._rule,
-                place=place(*at),
-                message=f"the {self._what} '{value}' is there twice"
-                + (f": of {other} and of {member}" if other != member else ""),
-                value=value,
-                hint=f"the first one is at {other_place(*other_at)}; every machine has its own",
-            ),
-        )
+    def claim(self, member: str, values: list[str], place: PlaceOf) -> Iterator[Across]:
+        """Claims ``values`` for ``member``; yields a finding for each that was claimed before. Empty ones are free."""
+        mine = dict.fromkeys(values, len(self._claims))
+        mine.pop("", None)
+        self._claims.append((member, values, place))
+        twice = self._taken.keys() & mine.keys()
+        if twice or len(mine) < len(values) - values.count(""):
+            yield from self._found(twice)
+        self._taken.update(mine if not twice else {value: mine[value] for value in mine.keys() - twice})
+
+    def _found(self, twice: set[str]) -> Iterator[Across]:
+        member, values, place = self._claims[-1]
+        seen: dict[str, int] = {}
+        for index, value in enumerate(values):
+            if value and (value in twice or value in seen):
+                claim = self._taken[value] if value in twice else len(self._claims) - 1
+                other, other_values, other_place = self._claims[claim]
+                first = other_place(other_values.index(value))
+                yield Across(
+                    frozenset((member, other)),
+                    Finding(
+                        rule=self._rule,
+                        place=place(index),
+                        message=f"the {self._what} '{value}' is there twice"
+                        + (f": of {other} and of {member}" if other != member else ""),
+                        value=value,
+                        hint=f"the first one is at {first}; every machine has its own",
+                    ),
+                )
+            seen.setdefault(value, index)
 
 
 _CHECKS: tuple[Callable[[Members], Iterator[Across]], ...] = (_blocks, _vlans, _shorts, _hosts)

@@ -13,7 +13,12 @@ from ksm_onboard.declaration.models import PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord, record_file
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.checks import Scope, check_catalogue, check_member, check_platform
-from ksm_onboard.planning.checks_across import check_across
+from ksm_onboard.planning.checks_across import Across, Members, check_across
+from ksm_onboard.planning.checks_applications import check_applications, check_licences, check_references
+from ksm_onboard.planning.checks_capacity import check_capacity
+from ksm_onboard.planning.checks_identity import check_identity, check_renamed
+from ksm_onboard.planning.checks_waves import check_waves
+from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.member_plan import plan_member
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.planning.platform_plan import plan_platform
@@ -62,13 +67,13 @@ class Declarations:
         """Everything to put right, in all declarations or in those of ``only`` and what they build on."""
         keys = self.member_keys if only is None else list(only)
         findings = [*self.platform.findings, *check_platform(self.platform), *self._catalogue[1]]
-        findings += check_catalogue(self.catalogue)
+        findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
         of_members: dict[Finding, dict[str, None]] = {}
         for key in keys:
             for finding in self._findings_of(self.members[key]):
                 of_members.setdefault(finding, {})[key] = None
         findings += [self._addressed(finding, list(concerned)) for finding, concerned in of_members.items()]
-        for found in check_across(self.members):
+        for found in [*check_across(self.members), *self._across()]:
             accused = (self.members[key].file for key in found.members)
             if not found.members.isdisjoint(keys) and not any(f.accuses_a_stand_in(found.finding) for f in accused):
                 findings.append(found.finding)
@@ -80,8 +85,23 @@ class Declarations:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
-            findings += [f for f in check_member(scope) if not member.file.accuses_a_stand_in(f)]
+            found = [*check_member(scope), *check_identity(scope), *check_zones(scope)]
+            found += [*check_applications(scope), *check_waves(scope)]
+            findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
         return findings
+
+    def _across(self) -> list[Across]:
+        """What all members together ask of the platform, as far as they and it could be read."""
+        members: Members = {
+            key: (member, member.file.content)
+            for key, member in self.members.items()
+            if member.file.content is not None
+        }
+        found = check_renamed(members, self.orphans)
+        if (platform := self.platform.content) is not None:
+            found += check_capacity(members, platform, self.platform)
+            found += check_licences(members, self.catalogue, platform, self.platform)
+        return found
 
     def _addressed(self, finding: Finding, concerned: list[str]) -> Finding:
         """``finding``; where it points into a file that members share, it says whose declaration it concerns."""

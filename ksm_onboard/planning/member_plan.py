@@ -73,7 +73,7 @@ def plan_member(
     declaration = declared.file.content
     assert declaration is not None  # noqa: S101 - it passed the checks
     member = declaration.member
-    sections = place(declaration.servers, platform)
+    sections = placed(declared, declaration, platform)
     servers = tuple(_servers(declaration, platform, sections, catalogue))
     workstations = tuple(_workstations(declared, declaration, catalogue))
     used = {key for server in servers for key in server.applications}
@@ -145,6 +145,15 @@ def plan_member(
             ),
         ),
     )
+
+
+def placed(
+    declared: DeclaredMember, declaration: MemberDeclaration, platform: PlatformDeclaration
+) -> dict[str, SectionKey]:
+    """The fire section of every server, by its key."""
+    recorded, short = declared.allocated.sections, declaration.member.short
+    before = {key: recorded[name] for key in declaration.servers if (name := server_name(short, key)) in recorded}
+    return place(declaration.servers, platform, before)
 
 
 def given(value: Given | None) -> Given:

@@ -27,28 +27,41 @@ def bound_sections(server: Server, platform: PlatformDeclaration) -> set[Section
     return bound | ({server.section} if server.section else set())
 
 
-def place(servers: Mapping[str, Server], platform: PlatformDeclaration) -> dict[str, SectionKey]:
-    """A section for every server, by its key.
+def place(
+    servers: Mapping[str, Server], platform: PlatformDeclaration, before: Mapping[str, SectionKey] | None = None
+) -> dict[str, SectionKey]:
+    """A section for every server, by its key; ``before`` is where they were placed already.
 
-    Bound servers keep their section. The others of a pair go where the pair has fewest;
-    then, and for single servers, where least memory is placed; then in the order of the
-    sections. Servers are taken in the order of the declaration, so the result is stable.
+    Bound servers go where they are bound to. Servers that were placed stay, unless that
+    would put a pair together. The others of a pair go where the pair has fewest; then, and
+    for single servers, where least memory is placed; then in the order of the sections.
+    Servers are taken in the order of the declaration, so the result is stable.
     """
     sections = tuple(platform.sections)
     placed: dict[str, SectionKey] = {}
     memory: dict[SectionKey, int] = dict.fromkeys(sections, 0)
+
+    def put(key: str, section: SectionKey) -> None:
+        placed[key] = section
+        memory[section] += servers[key].memory_gib
+
+    def partners_in(key: str) -> dict[SectionKey, int]:
+        pair = servers[key].pair
+        partners = [k for k, s in servers.items() if pair and s.pair == pair and k in placed]
+        return {section: sum(placed[partner] == section for partner in partners) for section in sections}
+
     for key, server in servers.items():
         if bound := bound_sections(server, platform):
-            placed[key] = min(bound)
-            memory[placed[key]] += server.memory_gib
-    for key, server in servers.items():
-        if key in placed:
-            continue
-        partners = [k for k, s in servers.items() if server.pair and s.pair == server.pair and k in placed]
-        count = {section: sum(placed[partner] == section for partner in partners) for section in sections}
-        chosen = min(sections, key=lambda s: (count[s], memory[s], sections.index(s)))
-        placed[key] = chosen
-        memory[chosen] += server.memory_gib
+            put(key, min(bound))
+    for key, section in (before or {}).items():
+        if key in servers and key not in placed and section in sections:
+            count = partners_in(key)
+            if count[section] == min(count.values()):
+                put(key, section)
+    for key in servers:
+        if key not in placed:
+            count = partners_in(key)
+            put(key, min(sections, key=lambda s: (count[s], memory[s], sections.index(s))))
     return placed
 
 

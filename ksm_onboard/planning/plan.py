@@ -306,12 +306,13 @@ class WavePlan(Planned):
 
 
 class FreezePlan(Planned):
-    """Days on which nothing is switched over."""
+    """Days on which nothing is switched over; ``departments``: only in these, None: in all."""
 
     key: str
     first_day: date
     last_day: date
     reason: str
+    departments: tuple[str, ...] | None = None
 
 
 class ProtectionPlan(Planned):

@@ -133,6 +133,7 @@ def declaration_text(
     """The declaration as text with comments. Deterministic: the same exports give the same text."""
     offered = _Offered(catalogue)
     lines = [
+        "# yaml-language-server: $schema=../docs/schema/member.json",
         f"# Proposal for {identity.name}, made from exports of its old systems. Nothing here is in force:",
         f"# check it, move it to stacks/{identity.key}.yaml, its devices to stacks/{identity.key}.devices.csv,",
         f"# then run: ksm-onboard allocate {identity.key} && ksm-onboard check {identity.key}",

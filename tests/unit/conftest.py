@@ -1,4 +1,4 @@
-"""A checkout in a temporary folder: Grabow and the platform as they are, with a small catalogue."""
+"""A checkout in a temporary folder: Grabow, the platform and the catalogue as they are, no other member."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Project:
     """A copy of what declarations are made of, to change at will."""
-    for folder in ("stacks", "catalogue"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("Pulumi.*", "__pycache__"))
+    shutil.copytree(ROOT / "catalogue", tmp_path / "catalogue")
+    (tmp_path / "stacks" / "allocations").mkdir(parents=True)
+    for file in ("schwerin.yaml", "grabow.yaml", "grabow.devices.csv", "allocations/grabow.yaml"):
+        shutil.copy(ROOT / "stacks" / file, tmp_path / "stacks" / file)
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
     return Project(tmp_path)
 

@@ -29,7 +29,7 @@ def test_check_names_file_line_and_what_is_allowed(checkout: Project, grabow: Pa
     grabow.write_text(grabow.read_text("utf-8").replace("kind: stadt", "kind: staadt"), encoding="utf-8")
     done = run("check", "grabow", cwd=checkout.root)
     assert done.returncode == 3
-    assert "stacks/grabow.yaml:6:9: error [value-not-allowed]" in done.stderr
+    assert "stacks/grabow.yaml:7:9: error [value-not-allowed]" in done.stderr
     assert "did you mean 'stadt'?" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -41,7 +41,7 @@ def test_check_speaks_json(checkout: Project, grabow: Path) -> None:
     assert done.returncode == 3
     assert report["errors"] == 1
     assert report["findings"][0]["rule"] == "value-not-allowed"
-    assert (report["findings"][0]["file"], report["findings"][0]["line"]) == ("stacks/grabow.yaml", 6)
+    assert (report["findings"][0]["file"], report["findings"][0]["line"]) == ("stacks/grabow.yaml", 7)
 
 
 def test_plan_of_a_refused_declaration_shows_the_findings(checkout: Project, grabow: Path) -> None:

@@ -93,7 +93,8 @@ def test_everything_is_given_out_and_nothing_collides(wishes: dict[str, Wish]) -
             else:
                 assert (member, zone) in short_of
         for key, group in wanted.groups.items():
-            assert sum(its == key for its in record.workstations.values()) == group.count
+            made = sum(its == key for its in record.workstations.values())
+            assert made == group.count or (made < group.count and (member, group.zone) in short_of)
 
 
 @settings(max_examples=40)

@@ -124,7 +124,7 @@ def test_a_broken_rule_is_found_at_its_place(
     ("old", "new", "rule", "fragment"),
     [
         ("gra-dns01: 10.64.12.11", "gra-dns01: 10.64.11.99", "address-outside-zone", "10.64.11.99"),
-        ("gra-dns01: 10.64.12.11", "gra-dns01: 10.64.12.12", "address-twice", "gra-dns02"),
+        ("gra-dns01: 10.64.12.11", "gra-dns01: 10.64.12.12", "address-twice", "gra-dns02: 10"),
         ("gra-dns01: 10.64.12.11", "gra-dns01: 10.64.12.256", "wrong-format", "10.64.12.256"),
         ("gra-ws0007: 10.64.0.27", "gra-ws0007: 10.64.0.28", "address-twice", "gra-ws0008"),
         ("gra-ws0007: 10.64.0.27", "gra-ws0007: 10.64.4.27", "address-outside-zone", "gra-ws0007"),

@@ -106,6 +106,17 @@ def test_placement_keeps_what_is_declared_and_spreads_every_pair(declared: dict[
             assert {placed[key] for key in members} == {"A", "B"}
 
 
+@given(servers(), st.data())
+def test_placed_servers_stay_when_others_come_and_go(declared: dict[str, Server], data: st.DataObject) -> None:
+    assert PLATFORM is not None
+    placed = place(declared, PLATFORM)
+    assert place(declared, PLATFORM, placed) == placed
+    single = {key: server for key, server in declared.items() if server.pair is None}
+    fewer = {key: server for key, server in declared.items() if data.draw(st.booleans())}
+    again = place(fewer, PLATFORM, placed)
+    assert all(again[key] == placed[key] for key in fewer if key in single)
+
+
 @given(
     prefix=st.integers(22, 29),
     taken=st.sets(st.integers(0, 1023), max_size=60),

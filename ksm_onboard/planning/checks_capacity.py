@@ -1,0 +1,133 @@
+"""Whether the cluster carries all members' servers while one fire section is lost.
+
+Memory and processors: everything that can run in the sections that are left must fit there.
+A server whose disks lie in the lost section only is lost with it, and not counted. Storage:
+every datastore keeps its declared reserve; a mirrored one has the same room in each section.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.load import Loaded
+from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey, Server
+from ksm_onboard.declaration.rules import Rule
+from ksm_onboard.declaration.source import Loc
+from ksm_onboard.planning.checks_across import Across, Members
+from ksm_onboard.planning.placement import datastore_for, section_of_tier
+
+_LARGEST = 3
+
+
+@dataclass
+class Demand:
+    """What is needed of one thing, by member."""
+
+    by_member: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """The sum over all members."""
+        return sum(self.by_member.values())
+
+    def largest(self, unit: str) -> str:
+        """The members that need most, for people."""
+        most = sorted(self.by_member.items(), key=lambda item: (-item[1], item[0]))[:_LARGEST]
+        return ", ".join(f"{member} {amount} {unit}" for member, amount in most)
+
+
+def check_capacity(members: Members, platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]) -> list[Across]:
+    """Findings for everything that is too small for all members together."""
+    concerned = frozenset(members)
+    content = {key: declared for key, (_, declared) in members.items()}
+    return [
+        Across(concerned, finding)
+        for findings in (_compute(content, platform, file), _storage(content, platform, file))
+        for finding in findings
+    ]
+
+
+def _compute(
+    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+) -> Iterator[Finding]:
+    hosts, size, reserves = platform.sections, platform.hypervisor, platform.reserves
+    short: dict[str, tuple[int, Finding]] = {}
+    for lost in hosts:
+        left = sum(len(section.hosts) for key, section in hosts.items() if key != lost)
+        memory, cpus = Demand(), Demand()
+        for member, declared in members.items():
+            for server in declared.servers.values():
+                if _home(server, platform) != lost:
+                    memory.by_member[member] += server.memory_gib
+                    cpus.by_member[member] += server.cpus
+        room = left * size.memory_gib * (100 - reserves.memory_percent) // 100
+        cores = left * size.cpu_cores * reserves.vcpus_per_core
+        for rule, what, unit, demand, available, how in (
+            ("capacity-memory", "memory", "GiB", memory, room, f"{reserves.memory_percent} % kept free"),
+            ("capacity-cpu", "processors", "vCPU", cpus, cores, f"{reserves.vcpus_per_core} vCPU per core"),
+        ):
+            missing = demand.total - available
+            # The section whose loss hurts most speaks for both.
+            if missing > 0 and missing > short.get(rule, (0, None))[0]:
+                place: Loc = ("hypervisor", "memory_gib" if rule == "capacity-memory" else "cpu_cores")
+                told: Rule = "capacity-memory" if rule == "capacity-memory" else "capacity-cpu"
+                short[rule] = (
+                    missing,
+                    Finding(
+                        rule=told,
+                        place=file.place(*place),
+                        message=f"without fire section {lost} the cluster lacks {missing} {unit} of {what}: "
+                        f"{demand.total} {unit} are needed, {available} are there ({left} hosts, {how})",
+                        value=f"{demand.total} {unit}",
+                        allowed=f"at most {available} {unit}",
+                        hint=f"largest: {demand.largest(unit)}; add hosts to both sections, or make servers smaller",
+                    ),
+                )
+    for _, finding in short.values():
+        yield finding
+
+
+def _home(server: Server, platform: PlatformDeclaration) -> SectionKey | None:
+    """The section that the server cannot leave because its disks lie only there."""
+    tiers = (server.tier, *(disk.tier for disk in server.disks.values()))
+    return next((section for tier in tiers if (section := section_of_tier(tier, platform)) is not None), None)
+
+
+def _storage(
+    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+) -> Iterator[Finding]:
+    demand: dict[str, Demand] = defaultdict(Demand)
+    for member, declared in members.items():
+        for datastore, size_gib in _used(declared, platform).items():
+            demand[datastore].by_member[member] += size_gib
+    reserve = platform.reserves.datastore_percent
+    for name, needed in sorted(demand.items()):
+        capacity = platform.datastores[name].capacity_gib
+        available = capacity * (100 - reserve) // 100
+        if needed.total > available:
+            yield Finding(
+                rule="capacity-storage",
+                place=file.place("datastores", name, "capacity_gib"),
+                message=f"the datastore {name} lacks {needed.total - available} GiB: {needed.total} GiB are needed, "
+                f"{available} of {capacity} are there ({reserve} % kept free)",
+                value=f"{needed.total} GiB",
+                allowed=f"at most {available} GiB",
+                hint=f"largest: {needed.largest('GiB')}; enlarge it, or move disks to another tier",
+            )
+
+
+def _used(declared: MemberDeclaration, platform: PlatformDeclaration) -> Counter[str]:
+    """How much of each datastore the member's plan uses, in GiB."""
+    used: Counter[str] = Counter()
+    for server in declared.servers.values():
+        wanted = [(disk.tier, disk.size_gib) for disk in server.disks.values()]
+        if server.template in platform.templates:
+            wanted.insert(0, (server.tier, platform.templates[server.template].disk_gib))
+        for tier, size_gib in wanted:
+            known = platform.storage_tiers.get(tier)
+            if known is not None and all(name in platform.datastores for name in known.datastores):
+                used[datastore_for(tier, size_gib, platform, used)] += size_gib
+    return used

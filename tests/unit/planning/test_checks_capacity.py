@@ -1,0 +1,85 @@
+"""The cluster with one fire section lost: what no longer fits is told, with the members that need most."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.planning.load import Declarations
+from ksm_onboard.project import Project
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert text.count(old) == 1, old
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def found(checkout: Project, rule: str) -> list[Finding]:
+    return [finding for finding in Declarations(checkout).findings() if finding.rule == rule]
+
+
+@pytest.fixture
+def platform(checkout: Project) -> Path:
+    return checkout.stacks / "schwerin.yaml"
+
+
+# Grabow: 68 GiB and 26 processors in 8 servers, one database server of 16 GiB and 4 processors bound
+# to each section. Without one section 52 GiB and 22 processors remain.
+@pytest.mark.parametrize(
+    ("host", "fits"),
+    [
+        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 13", False),  # 4 hosts x 13 x 95 % = 49 GiB
+        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 14", True),  # 53 GiB
+    ],
+)
+def test_memory_of_the_section_that_is_left(checkout: Project, platform: Path, host: str, fits: bool) -> None:
+    change(platform, "cpu_cores: 64, cpu_mhz: 2800, memory_gib: 1024", host)
+    assert [f.rule for f in found(checkout, "capacity-memory")] == ([] if fits else ["capacity-memory"])
+
+
+def test_what_is_missing_is_told_in_figures(checkout: Project, platform: Path) -> None:
+    change(platform, "memory_gib: 1024", "memory_gib: 13")
+    [finding] = found(checkout, "capacity-memory")
+    assert "lacks 3 GiB of memory: 52 GiB are needed, 49 are there (4 hosts, 5 % kept free)" in finding.message
+    assert finding.hint is not None and "largest: grabow 52 GiB" in finding.hint
+    assert finding.place.file == platform
+    assert "memory_gib: 13" in platform.read_text("utf-8").splitlines()[finding.place.line - 1]
+
+
+@pytest.mark.parametrize(("reserves", "fits"), [("vcpus_per_core: 5", False), ("vcpus_per_core: 6", True)])
+def test_processors_of_the_section_that_is_left(checkout: Project, platform: Path, reserves: str, fits: bool) -> None:
+    change(platform, "cpu_cores: 64", "cpu_cores: 1")
+    change(platform, "vcpus_per_core: 6", reserves)
+    assert bool(found(checkout, "capacity-cpu")) is not fits
+
+
+# The two database servers keep 100 GiB of data in a section of their own.
+@pytest.mark.parametrize(("capacity", "fits"), [(124, False), (125, True)])
+def test_every_datastore_keeps_its_reserve(checkout: Project, platform: Path, capacity: int, fits: bool) -> None:
+    change(
+        platform,
+        "sn-local-a01: {sections: [A], capacity_gib: 10240}",
+        f"sn-local-a01: {{sections: [A], capacity_gib: {capacity}}}",
+    )
+    assert ["sn-local-a01 lacks 1 GiB" in f.message for f in found(checkout, "capacity-storage")] == (
+        [] if fits else [True]
+    )
+
+
+def test_the_three_largest_members_are_named(tmp_path: Path) -> None:
+    """All members of this repository, on hosts that are far too small."""
+    for folder in ("stacks", "catalogue"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("Pulumi.*", "__pycache__"))
+    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
+    change(tmp_path / "stacks" / "schwerin.yaml", "memory_gib: 1024", "memory_gib: 64")
+    [finding] = found(Project(tmp_path), "capacity-memory")
+    assert finding.hint is not None
+    order = [finding.hint.find(key) for key in ("ludwigslust-parchim", "schwerin-stadt", "stadtwerke")]
+    assert -1 < order[0] < order[1] < order[2]
+    assert "grabow" not in finding.hint
