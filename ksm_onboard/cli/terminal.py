@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,11 @@ from rich.table import Table
 from ksm_onboard.declaration.findings import Finding, relative
 from ksm_onboard.errors import OnboardError
 
+# A pipe has no width of its own: there, tables keep their lines whole.
+_PIPED_WIDTH = 200
 out = Console(soft_wrap=False, highlight=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = _PIPED_WIDTH
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 

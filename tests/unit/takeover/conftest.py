@@ -38,12 +38,10 @@ def matcher(catalogue: Mapping[str, CatalogueEntry]) -> Matcher:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Project:
+def workplace(checkout: Project) -> Project:
     """A checkout with the catalogue, the platform, Grabow and the templates."""
-    for folder in ("stacks", "catalogue", "templates"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("Pulumi.*", "__pycache__"))
-    shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
-    return Project(tmp_path)
+    shutil.copytree(ROOT / "templates", checkout.templates)
+    return checkout
 
 
 @pytest.fixture

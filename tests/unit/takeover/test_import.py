@@ -55,12 +55,18 @@ def test_the_same_exports_give_the_same_files(workplace: Project) -> None:
     assert (result.changes.new_titles, result.changes.gone_titles, result.changes.new_devices) == ((), (), ())
 
 
-def test_the_proposal_passes_check_but_for_the_allocation(workplace: Project) -> None:
+def test_what_check_says_of_the_proposal_is_for_people_to_decide(workplace: Project) -> None:
+    """Addresses are given out later; a new office suite, seats to buy and a driver for another system are decisions."""
     imported(workplace, sources(EXPORTS))
     for name in ("muster.yaml", "muster.devices.csv"):
         (workplace.root / "proposals/muster" / name).rename(workplace.stacks / name)
     findings = Declarations(workplace).findings(["muster"])
-    assert {finding.rule for finding in findings if finding.severity == "error"} <= {"not-allocated"}
+    assert {finding.rule for finding in findings if finding.severity == "error"} == {
+        "not-allocated",
+        "application-dependency",  # its Office 2016 is recognised, but not offered any more
+        "licence-seats",  # irfanview: 55 machines, 35 licences
+        "application-platform",  # the profile's card reader driver is for Linux only, these machines run Windows
+    }
 
 
 def test_the_proposed_declaration(workplace: Project) -> None:
