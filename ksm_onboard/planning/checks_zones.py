@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.models import ServerRole, ZoneKey
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.checks import Scope
@@ -46,13 +46,11 @@ def _routing_domains(scope: Scope) -> Iterator[Finding]:
     for first, second in combinations(zones, 2):
         if domain[first] != domain[second]:
             continue
-        locs = [("zones", key, "routing_domain") for key in (second, first) if zones[key].routing_domain]
-        place = scope.member.nearest(*locs) if locs else scope.file.key_place("zones", second)
         administration, lessons = _SCHOOL_OFFICE | _OFFICE, _SCHOOL_LESSONS
         if {first, second} & administration and {first, second} & lessons:
             yield Finding(
                 rule="school-nets-mixed",
-                place=place,
+                place=_stated(scope, second, first),
                 message=f"the zones {first} and {second} share the routing domain {domain[first]}",
                 value=domain[first],
                 allowed="a routing domain of its own for lessons, away from every administration",
@@ -61,12 +59,18 @@ def _routing_domains(scope: Scope) -> Iterator[Finding]:
         elif first in _OT or second in _OT:
             yield Finding(
                 rule="ot-shared",
-                place=place,
+                place=_stated(scope, second, first),
                 message=f"the zones {first} and {second} share the routing domain {domain[first]}",
                 value=domain[first],
                 allowed="a routing domain of its own for ot-handover",
                 hint="operational technology meets the office in the hand-over zone only",
             )
+
+
+def _stated(scope: Scope, *zones: ZoneKey) -> Place:
+    """Where the routing domain of one of the zones is stated, else the first zone's entry."""
+    locs = [("zones", key, "routing_domain") for key in zones if scope.declared.zones[key].routing_domain]
+    return scope.member.nearest(*locs) if locs else scope.file.key_place("zones", zones[0])
 
 
 def _school_members(scope: Scope) -> Iterator[Finding]:
@@ -139,6 +143,8 @@ def _workplaces(scope: Scope) -> Iterator[Finding]:
 
 def _server_zones(scope: Scope) -> Iterator[Finding]:
     for key, server in scope.declared.servers.items():
+        if server.zone not in ("management", "ot-handover") and server.zone not in _OFFICE:
+            continue
         place = scope.member.nearest(("servers", key, "zone"), ("servers", key, "role"))
         if server.zone == "management" and server.role in _FOR_PEOPLE:
             yield Finding(
