@@ -161,6 +161,8 @@ def _not_offered(scope: Scope) -> Iterator[Finding]:
 
 def _on_workstations(machines: _Machines) -> Iterator[Finding]:
     catalogue, declared = machines.catalogue, machines.declared
+    # What a list that is itself wrong would have provided is not known.
+    lists_are_whole = not any("applications" in str(part) for loc in machines.member.file.set_aside for part in loc)
     for (profile, platform), wanted in machines.wanted.items():
         number = machines.number[profile, platform]
         provided = set(_BUILT_IN.get(platform, ()))
@@ -199,7 +201,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
                     hint=f"its successor is '{application.successor}'" if application.successor else None,
                 )
             for need in application.needs:
-                if need not in provided:
+                if need not in provided and lists_are_whole:
                     offers = sorted(k for k, e in catalogue.items() if need in e.application.provides)
                     yield Finding(
                         rule="application-dependency",

@@ -24,7 +24,7 @@ _WORKPLACES: frozenset[ZoneKey] = (
 _FOR_PEOPLE: frozenset[ServerRole] = frozenset(("dns", "file", "print", "database"))
 
 
-def routing_domain(zone: ZoneKey) -> str:
+def routing_domain(zone: str) -> str:
     """The routing domain of a zone that does not state one: schools' two nets and OT have their own."""
     if zone in _SCHOOL_OFFICE:
         return "school-administration"
@@ -120,6 +120,29 @@ def _school_servers(scope: Scope) -> Iterator[Finding]:
             )
 
 
+def _school_profiles(scope: Scope) -> Iterator[Finding]:
+    """What the kind of member puts on one side of a school is not moved to the other, nor among offices."""
+    layers = scope.member.layers
+    if layers is None:
+        return
+    for key in scope.declared.profiles:
+        loc = ("profiles", key, "zone")
+        sides = [routing_domain(o.value) for o in layers.origins(loc) if isinstance(o.value, str)]
+        # The nearest layer is in force; what all members share says nothing about schools.
+        moved = [side for side in sides[1:] if side.startswith("school-") and side != sides[0]]
+        if moved:
+            zone = scope.declared.profiles[key].zone
+            side = _SCHOOL_OFFICE if moved[0] == "school-administration" else _SCHOOL_LESSONS
+            yield Finding(
+                rule="school-nets-mixed",
+                place=scope.file.place(*loc),
+                message=f"workstations of the profile {key} would stand in the zone {zone}, on the other side",
+                value=zone,
+                allowed=", ".join(sorted(side & scope.declared.zones.keys())),
+                hint="lessons and administration of a school never share a network; use a profile of that side",
+            )
+
+
 def _workplaces(scope: Scope) -> Iterator[Finding]:
     """Workstations stand where people work; only the used profiles count."""
     declared = scope.declared
@@ -198,6 +221,7 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _routing_domains,
     _school_members,
     _school_servers,
+    _school_profiles,
     _workplaces,
     _server_zones,
     _partners,

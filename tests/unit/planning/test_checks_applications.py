@@ -165,3 +165,9 @@ def test_a_cycle_through_one_platform_names_its_members(checkout: Project, probe
     [finding] = found(checkout)
     assert finding.rule == "application-cycle"
     assert "kreis-a → kreis-b → kreis-a" in finding.message
+
+
+@pytest.mark.usefixtures("probe")
+def test_what_a_wrong_list_would_have_provided_is_not_missed(checkout: Project, grabow: Path) -> None:
+    declare(grabow, "extra_applications: firefox-esr\nprofiles:\n  bauamt:\n    applications: [im-browser]\n")
+    assert [f.rule for f in found(checkout)] == ["wrong-type"]

@@ -105,3 +105,12 @@ def test_the_key_never_changes(checkout: Project, grabow: Path, devices: Path) -
     devices.rename(devices.with_name("grabau.devices.csv"))
     [finding] = [f for f in found(checkout) if f.rule == "immutable-changed"]
     assert (line(finding), finding.value, finding.allowed) == ("key: grabau", "grabau", "grabow")
+
+
+def test_order_holds_through_waves_without_days(checkout: Project, grabow: Path) -> None:
+    """finanzen comes after buergerbuero, whose days are open, and that after pilot on 2027-02-01."""
+    change(grabow, "buergerbuero: {first_day: 2027-02-15}", "buergerbuero: {}")
+    change(grabow, "finanzen: {first_day: 2027-03-01", "finanzen: {first_day: 2027-02-01")
+    [finding] = found(checkout)
+    assert (finding.rule, line(finding)) == ("wave-order", "finanzen: {first_day: 2027-02-01}")
+    assert "and pilot, which comes before it, ends on 2027-02-01" in finding.message
