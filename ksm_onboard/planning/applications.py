@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from ksm_onboard.declaration.catalogue import Application
 from ksm_onboard.declaration.load import CatalogueEntry
-from ksm_onboard.declaration.models import MemberDeclaration, Profile
+from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration, Profile, Server, Template
 
 
-def with_requirements(keys: Iterable[str], catalogue: Mapping[str, CatalogueEntry]) -> tuple[str, ...]:
-    """``keys`` and everything they require, requirements first, each once.
+def required_by(application: Application, platform: DevicePlatform) -> tuple[str, ...]:
+    """What must be on a machine of that platform before ``application``."""
+    on_platform = () if platform == "tablet" else application.requires_on.get(platform, ())
+    return (*application.requires, *on_platform)
+
+
+def platform_of_server(server: Server, templates: Mapping[str, Template]) -> DevicePlatform:
+    """What a server runs on, by the guest id of its template; Linux where the template is not known."""
+    template = templates.get(server.template)
+    return "windows" if template is not None and template.guest_id.lower().startswith("win") else "linux"
+
+
+def with_requirements(
+    keys: Iterable[str], catalogue: Mapping[str, CatalogueEntry], platform: DevicePlatform
+) -> tuple[str, ...]:
+    """``keys`` and everything they require on ``platform``, requirements first, each once.
 
     Unknown keys and cycles are refused by the checks; here they are passed over.
     """
@@ -20,7 +35,7 @@ def with_requirements(keys: Iterable[str], catalogue: Mapping[str, CatalogueEntr
         if key in entered or key not in catalogue:
             return
         entered.add(key)
-        for required in catalogue[key].application.requires:
+        for required in required_by(catalogue[key].application, platform):
             visit(required)
         ordered.append(key)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import get_args
 
-from ksm_onboard.declaration.catalogue import Application, Platform
+from ksm_onboard.declaration.catalogue import Application
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
 from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration, PlatformDeclaration
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.allocation import server_name
-from ksm_onboard.planning.applications import of_workstation
+from ksm_onboard.planning.applications import of_workstation, platform_of_server, required_by
 from ksm_onboard.planning.checks import Scope, unknown
 from ksm_onboard.planning.checks_across import Across, Members
 
@@ -69,13 +69,8 @@ def _with_requirements(keys: tuple[str, ...], platform: DevicePlatform, catalogu
         if key in reason or key not in catalogue:
             continue
         reason[key] = root
-        stack.extend((required, root) for required in _required(catalogue[key].application, platform))
+        stack.extend((required, root) for required in required_by(catalogue[key].application, platform))
     return _Wanted(tuple(reason), reason)
-
-
-def _required(application: Application, platform: DevicePlatform) -> tuple[str, ...]:
-    on: Platform | None = None if platform == "tablet" else platform
-    return (*application.requires, *(application.requires_on.get(on, ()) if on else ()))
 
 
 def _runs_on(application: Application, platform: DevicePlatform) -> bool:
@@ -166,6 +161,8 @@ def _not_offered(scope: Scope) -> Iterator[Finding]:
 
 def _on_workstations(machines: _Machines) -> Iterator[Finding]:
     catalogue, declared = machines.catalogue, machines.declared
+    # What a list that is itself wrong would have provided is not known.
+    lists_are_whole = not any("applications" in str(part) for loc in machines.member.file.set_aside for part in loc)
     for (profile, platform), wanted in machines.wanted.items():
         number = machines.number[profile, platform]
         provided = set(_BUILT_IN.get(platform, ()))
@@ -174,12 +171,11 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
         without = {*declared.without_applications, *declared.profiles[profile].without_applications}
         for key, root in wanted.reason.items():
             application = catalogue[key].application
-            place = machines.place(profile, root)
             pulled = f" (required by '{root}')" if root != key else ""
             if not _runs_on(application, platform):
                 yield Finding(
                     rule="application-platform",
-                    place=place,
+                    place=machines.place(profile, root),
                     message=f"'{key}'{pulled} cannot be installed on the {number} {platform} workstations "
                     f"of the profile {profile}",
                     value=key,
@@ -190,7 +186,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             if key != root and key in without:
                 yield Finding(
                     rule="application-dependency",
-                    place=place,
+                    place=machines.place(profile, root),
                     message=f"'{root}' requires '{key}', which without_applications takes away "
                     f"from the profile {profile}",
                     value=root,
@@ -199,17 +195,17 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             if key != root and not application.offered:
                 yield Finding(
                     rule="application-not-offered",
-                    place=place,
+                    place=machines.place(profile, root),
                     message=f"'{root}' requires '{key}', which is not offered (any more)",
                     value=root,
                     hint=f"its successor is '{application.successor}'" if application.successor else None,
                 )
             for need in application.needs:
-                if need not in provided:
+                if need not in provided and lists_are_whole:
                     offers = sorted(k for k, e in catalogue.items() if need in e.application.provides)
                     yield Finding(
                         rule="application-dependency",
-                        place=place,
+                        place=machines.place(profile, root),
                         message=f"'{key}'{pulled} needs {_NEEDS[need]}, "
                         f"and the {platform} workstations of the profile {profile} have none",
                         value=key,
@@ -246,7 +242,7 @@ def _conflicting(machines: _Machines, profile: str, wanted: _Wanted) -> Iterator
 
 def _on_servers(scope: Scope) -> Iterator[Finding]:
     for key, server in scope.declared.servers.items():
-        platform: DevicePlatform = "windows" if server.template.startswith("windows") else "linux"
+        platform = platform_of_server(server, scope.platform.templates)
         wanted = _with_requirements(server.applications, platform, scope.catalogue)
         given = set(wanted.applications)
         name = server_name(scope.declared.member.short, key)
@@ -288,8 +284,8 @@ def check_licences(
             for key in wanted.applications:
                 used[key][member] += machines.number[kind]
         for server in declared.servers.values():
-            platform_of: DevicePlatform = "windows" if server.template.startswith("windows") else "linux"
-            for key in _with_requirements(server.applications, platform_of, catalogue).applications:
+            runs_on = platform_of_server(server, platform.templates)
+            for key in _with_requirements(server.applications, runs_on, catalogue).applications:
                 used[key][member] += 1
     everyone = frozenset(members)
     found = [

@@ -40,19 +40,25 @@ class Demand:
 
 
 def check_capacity(members: Members, platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]) -> list[Across]:
-    """Findings for everything that is too small for all members together."""
+    """Findings for everything that is too small for all members together.
+
+    Where a figure of the platform itself is wrong, nothing is summed up against what stands in for it.
+    """
     concerned = frozenset(members)
     content = {key: declared for key, (_, declared) in members.items()}
     return [
         Across(concerned, finding)
         for findings in (_compute(content, platform, file), _storage(content, platform, file))
         for finding in findings
+        if not file.accuses_a_stand_in(finding)
     ]
 
 
 def _compute(
     members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
 ) -> Iterator[Finding]:
+    if any(file.mentions(area) for area in ("sections", "reserves")):
+        return
     hosts, size, reserves = platform.sections, platform.hypervisor, platform.reserves
     short: dict[str, tuple[int, Finding]] = {}
     for lost in hosts:

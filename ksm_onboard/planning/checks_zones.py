@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import combinations
 
-from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.models import ServerRole, ZoneKey
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.checks import Scope
@@ -24,7 +24,7 @@ _WORKPLACES: frozenset[ZoneKey] = (
 _FOR_PEOPLE: frozenset[ServerRole] = frozenset(("dns", "file", "print", "database"))
 
 
-def routing_domain(zone: ZoneKey) -> str:
+def routing_domain(zone: str) -> str:
     """The routing domain of a zone that does not state one: schools' two nets and OT have their own."""
     if zone in _SCHOOL_OFFICE:
         return "school-administration"
@@ -46,13 +46,11 @@ def _routing_domains(scope: Scope) -> Iterator[Finding]:
     for first, second in combinations(zones, 2):
         if domain[first] != domain[second]:
             continue
-        locs = [("zones", key, "routing_domain") for key in (second, first) if zones[key].routing_domain]
-        place = scope.member.nearest(*locs) if locs else scope.file.key_place("zones", second)
         administration, lessons = _SCHOOL_OFFICE | _OFFICE, _SCHOOL_LESSONS
         if {first, second} & administration and {first, second} & lessons:
             yield Finding(
                 rule="school-nets-mixed",
-                place=place,
+                place=_stated(scope, second, first),
                 message=f"the zones {first} and {second} share the routing domain {domain[first]}",
                 value=domain[first],
                 allowed="a routing domain of its own for lessons, away from every administration",
@@ -61,12 +59,18 @@ def _routing_domains(scope: Scope) -> Iterator[Finding]:
         elif first in _OT or second in _OT:
             yield Finding(
                 rule="ot-shared",
-                place=place,
+                place=_stated(scope, second, first),
                 message=f"the zones {first} and {second} share the routing domain {domain[first]}",
                 value=domain[first],
                 allowed="a routing domain of its own for ot-handover",
                 hint="operational technology meets the office in the hand-over zone only",
             )
+
+
+def _stated(scope: Scope, *zones: ZoneKey) -> Place:
+    """Where the routing domain of one of the zones is stated, else the first zone's entry."""
+    locs = [("zones", key, "routing_domain") for key in zones if scope.declared.zones[key].routing_domain]
+    return scope.member.nearest(*locs) if locs else scope.file.key_place("zones", zones[0])
 
 
 def _school_members(scope: Scope) -> Iterator[Finding]:
@@ -116,6 +120,29 @@ def _school_servers(scope: Scope) -> Iterator[Finding]:
             )
 
 
+def _school_profiles(scope: Scope) -> Iterator[Finding]:
+    """What the kind of member puts on one side of a school is not moved to the other, nor among offices."""
+    layers = scope.member.layers
+    if layers is None:
+        return
+    for key in scope.declared.profiles:
+        loc = ("profiles", key, "zone")
+        sides = [routing_domain(o.value) for o in layers.origins(loc) if isinstance(o.value, str)]
+        # The nearest layer is in force; what all members share says nothing about schools.
+        moved = [side for side in sides[1:] if side.startswith("school-") and side != sides[0]]
+        if moved:
+            zone = scope.declared.profiles[key].zone
+            side = _SCHOOL_OFFICE if moved[0] == "school-administration" else _SCHOOL_LESSONS
+            yield Finding(
+                rule="school-nets-mixed",
+                place=scope.file.place(*loc),
+                message=f"workstations of the profile {key} would stand in the zone {zone}, on the other side",
+                value=zone,
+                allowed=", ".join(sorted(side & scope.declared.zones.keys())),
+                hint="lessons and administration of a school never share a network; use a profile of that side",
+            )
+
+
 def _workplaces(scope: Scope) -> Iterator[Finding]:
     """Workstations stand where people work; only the used profiles count."""
     declared = scope.declared
@@ -139,6 +166,8 @@ def _workplaces(scope: Scope) -> Iterator[Finding]:
 
 def _server_zones(scope: Scope) -> Iterator[Finding]:
     for key, server in scope.declared.servers.items():
+        if server.zone not in ("management", "ot-handover") and server.zone not in _OFFICE:
+            continue
         place = scope.member.nearest(("servers", key, "zone"), ("servers", key, "role"))
         if server.zone == "management" and server.role in _FOR_PEOPLE:
             yield Finding(
@@ -192,6 +221,7 @@ _CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _routing_domains,
     _school_members,
     _school_servers,
+    _school_profiles,
     _workplaces,
     _server_zones,
     _partners,

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 from ksm_onboard.declaration.devices import COLUMNS, DeviceRow
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Place
 from ksm_onboard.declaration.load import CatalogueEntry
 from ksm_onboard.declaration.merging import Merged, Origin
-from ksm_onboard.declaration.models import MemberDeclaration
+from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.errors import OnboardError
-from ksm_onboard.planning.applications import of_workstation, with_requirements
+from ksm_onboard.planning.applications import of_workstation, required_by, with_requirements
 
 
 @dataclass(frozen=True)
@@ -130,9 +130,10 @@ def _applications(
                 stated.setdefault(str(key), Source(origin.layer.name, key, place))
     direct = of_workstation(declared, declared.profiles[row.profile])
     needed_by: dict[str, str] = {}
-    complete = with_requirements(direct, catalogue)
+    platform = cast(DevicePlatform, row.platform)
+    complete = with_requirements(direct, catalogue, platform)
     for key in complete:
-        for required in catalogue[key].application.requires:
+        for required in required_by(catalogue[key].application, platform):
             needed_by.setdefault(required, key)
     for key in complete:
         if key in direct and key in stated:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args
 
 from ksm_onboard.declaration.devices import DeviceRow
 from ksm_onboard.declaration.effective import DeclaredMember
@@ -21,7 +21,7 @@ from ksm_onboard.declaration.models import (
 )
 from ksm_onboard.planning.addressing import gateway_of
 from ksm_onboard.planning.allocation import server_name
-from ksm_onboard.planning.applications import of_workstation, with_requirements
+from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
 from ksm_onboard.planning.placement import datastore_for, first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
@@ -236,7 +236,9 @@ def _servers(
                 for (disk_key, disk), unit in zip(server.disks.items(), _DATA_UNITS, strict=False)
             ),
             tags={MEMBER_CATEGORY: member.key, ZONE_CATEGORY: server.zone, SECTION_CATEGORY: section},
-            applications=with_requirements(server.applications, catalogue),
+            applications=with_requirements(
+                server.applications, catalogue, platform_of_server(server, platform.templates)
+            ),
             service_level=server.service_level,
         )
 
@@ -307,10 +309,12 @@ def _workstations(
     domain, addresses = declaration.member.dns_domain, declared.allocated.hosts
     dns_servers = _dns_servers(declaration)
     applications = {
-        key: with_requirements(of_workstation(declaration, profile), catalogue)
+        (key, platform): with_requirements(of_workstation(declaration, profile), catalogue, platform)
         for key, profile in declaration.profiles.items()
+        for platform in get_args(DevicePlatform)
     }
     for row in (*declared.devices.rows, *_made(declared, declaration)):
+        platform = cast(DevicePlatform, row.platform)
         zone = declaration.profiles[row.profile].zone
         cidr = given(declaration.zones[zone].cidr)
         yield WorkstationPlan(
@@ -324,8 +328,8 @@ def _workstations(
             site=row.site,
             department=row.department,
             profile=row.profile,
-            applications=applications[row.profile],
-            platform=cast(DevicePlatform, row.platform),
+            applications=applications[row.profile, platform],
+            platform=platform,
             wave=row.wave,
             serial=row.serial or None,
             mac=row.mac or None,

@@ -83,3 +83,8 @@ def test_the_three_largest_members_are_named(tmp_path: Path) -> None:
     order = [finding.hint.find(key) for key in ("ludwigslust-parchim", "schwerin-stadt", "stadtwerke")]
     assert -1 < order[0] < order[1] < order[2]
     assert "grabow" not in finding.hint
+
+
+def test_a_wrong_figure_of_the_platform_is_the_only_finding(checkout: Project, platform: Path) -> None:
+    change(platform, "cpu_cores: 64, cpu_mhz: 2800, memory_gib: 1024", "cpu_cores: viele, cpu_mhz: 2800, memory_gib: x")
+    assert {f.rule for f in Declarations(checkout).findings()} == {"wrong-type"}

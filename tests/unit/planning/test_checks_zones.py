@@ -40,8 +40,9 @@ def school(checkout: Project) -> Project:
     return checkout
 
 
-def test_a_school_as_its_kind_has_it_is_fine(school: Project) -> None:
-    assert found(school, "schule", "") == []
+@pytest.mark.parametrize("addition", ["", "profiles:\n  tablet: {zone: school-pedagogic}\n"])
+def test_a_school_as_its_kind_has_it_is_fine(school: Project, addition: str) -> None:
+    assert found(school, "schule", addition) == []
 
 
 @pytest.mark.parametrize(
@@ -53,6 +54,9 @@ def test_a_school_as_its_kind_has_it_is_fine(school: Project) -> None:
             "school-pedagogic: {routing_domain: school-administration}",
         ),
         ("zones:\n  clients: {prefix: 27, routing_domain: school-pedagogic}\n", "school-nets-mixed", "clients: {"),
+        ("profiles:\n  unterricht: {zone: school-administration}\n", "school-nets-mixed", "unterricht: {zone"),
+        ("profiles:\n  schulverwaltung: {zone: school-tablets}\n", "school-nets-mixed", "schulverwaltung: {zone"),
+        ("profiles:\n  tablet: {zone: infrastructure}\n", "school-nets-mixed", "tablet: {zone"),
         (
             "servers:\n  app01: {role: application, zone: infrastructure, cpus: 1, memory_gib: 2}\n",
             "school-server-shared",
