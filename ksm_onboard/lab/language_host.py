@@ -256,8 +256,8 @@ def serve(engine_address: str, executor: Path) -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
+    engine = os.getppid()  # before the engine goes on: it may be gone a moment later
     print(port, flush=True)  # noqa: T201 - how the engine learns the port
-    engine = os.getppid()
     while not stopped.wait(1.0):
         if os.getppid() != engine:
             break

@@ -176,13 +176,13 @@ def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboard
     declaration = checkout.root / "stacks" / "grabow.yaml"
     before = declaration.read_text(encoding="utf-8")
     catalogue.write_text(
-        "domain: test\napplications:\n"
-        "  gibt-es-nicht: {product: Gibt es nicht, vendor: Niemand, component: client,"
-        " licence: open-source, debian: [ksm-no-such-package]}\n",
+        "domain: zzz-test\napplications:\n"
+        "  gibt-es-nicht: {product: Gibt es nicht, vendor: Niemand, job: test, platforms: [linux],"
+        " component: client, licence: open-source, packages: {debian: [ksm-no-such-package]}}\n",
         encoding="utf-8",
     )
     try:
-        declaration.write_text(before.replace("keepassxc]", "keepassxc, gibt-es-nicht]"), encoding="utf-8")
+        declaration.write_text(before + "\nextra_applications: [gibt-es-nicht]\n", encoding="utf-8")
         failed = checkout.ksm("configure", "grabow", "--limit", "gra-ws0001", "--tags", "applications")
         assert failed.returncode == 1
         assert "ksm-no-such-package" in failed.stderr
