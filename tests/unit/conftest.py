@@ -6,12 +6,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
+
+# Other work on the machine must not make a test fail: nothing here is about speed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture

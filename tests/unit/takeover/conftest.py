@@ -8,7 +8,6 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from ksm_onboard.declaration.load import CatalogueEntry, load_catalogue
 from ksm_onboard.progress import Silent
@@ -19,10 +18,6 @@ from ksm_onboard.takeover.matching import Matcher
 ROOT = Path(__file__).resolve().parents[3]
 EXPORTS = Path(__file__).parent / "exports"
 TODAY = date(2026, 11, 1)
-
-# Other work on the machine must not make a test fail.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
