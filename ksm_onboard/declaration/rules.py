@@ -36,6 +36,7 @@ Rule = Literal[
     "too-few",
     "null-not-allowed",
     "removes-nothing",
+    "too-many-findings",
     # the member
     "key-differs-from-file",
     "short-twice",
