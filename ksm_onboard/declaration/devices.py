@@ -17,7 +17,7 @@ from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple, get_args
 
-from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.findings import TOLD_ONE_BY_ONE, Finding, Place
 from ksm_onboard.declaration.models import (
     HOST_NAME_LENGTH,
     HOST_NAME_PATTERN,
@@ -254,7 +254,13 @@ class _Reader:
         allowed: str | None = None,
         hint: str | None = None,
     ) -> None:
+        if len(self.findings) > TOLD_ONE_BY_ONE:
+            return
         column = _cell_column(self._lines[line], position, self._delimiter) if line < len(self._lines) else 1
+        if len(self.findings) == TOLD_ONE_BY_ONE:
+            rule, value, allowed = "too-many-findings", None, None
+            message = f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed"
+            hint = "put right what is listed and check again"
         self.findings.append(Finding(rule, Place(self._file, line + 1, column), message, value, allowed, hint))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ksm_onboard.declaration.devices import DeviceList, device_file, inline_devices, read_devices
-from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.findings import Finding, Place, bounded
 from ksm_onboard.declaration.load import Loaded, load_file, validated
 from ksm_onboard.declaration.merging import Layer, Merged, layer_of, look, merge
 from ksm_onboard.declaration.models import MemberDeclaration, MemberKind, PlatformDeclaration
@@ -126,7 +126,7 @@ def _merged(
     declaration, refused = _without_wrong_nulls(layer_of("declaration", located))
     layers.append(declaration)
     merged = merge(layers)
-    return merged, [*findings, *refused, *_removing_nothing(merged)]
+    return merged, [*findings, *refused, *bounded(_removing_nothing(merged))]
 
 
 def _kind(data: Mapping[str, Any]) -> MemberKind:
@@ -206,7 +206,7 @@ def _without_wrong_nulls(layer: Layer) -> tuple[Layer, list[Finding]]:
     wrong = [loc for loc in _nulls(layer.data) if not is_table(MemberDeclaration, loc[:-1]) and not _removable(loc)]
     if not wrong:
         return layer, []
-    findings = [
+    findings = (
         Finding(
             rule="null-not-allowed",
             place=layer.place(loc),
@@ -216,8 +216,8 @@ def _without_wrong_nulls(layer: Layer) -> tuple[Layer, list[Finding]]:
         )
         for loc in wrong
         if knows(MemberDeclaration, loc)
-    ]
-    return replace(layer, data=_without(layer.data, set(wrong), ())), findings
+    )
+    return replace(layer, data=_without(layer.data, set(wrong), ())), list(bounded(findings))
 
 
 def _removable(loc: Loc) -> bool:

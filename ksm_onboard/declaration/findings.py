@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -62,6 +62,24 @@ def relative(file: Path, root: Path) -> str:
         return str(file.resolve().relative_to(root.resolve()))
     except ValueError:
         return str(file)
+
+
+# So many of one kind of trouble are told one by one; a list nobody reads to its end helps nobody.
+TOLD_ONE_BY_ONE = 1000
+
+
+def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
+    """The first thousand of ``findings``, and one more that says that there are others. The rest is never made."""
+    for number, finding in enumerate(findings):
+        if number >= TOLD_ONE_BY_ONE:
+            yield Finding(
+                rule="too-many-findings",
+                place=finding.place,
+                message=f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed",
+                hint="put right what is listed and check again",
+            )
+            return
+        yield finding
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

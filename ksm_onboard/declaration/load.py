@@ -7,15 +7,16 @@ the same run. A declaration that had any error is never planned from (see planni
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from ksm_onboard.declaration.catalogue import Application, CatalogueFile
-from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.findings import Finding, Place, bounded
 from ksm_onboard.declaration.schema_errors import finding_for
 from ksm_onboard.declaration.source import Loc, Written, read_yaml
 from ksm_onboard.declaration.stand_ins import stand_in_for
@@ -49,7 +50,11 @@ class Loaded(Generic[Model]):
 
     def mentions(self, *loc: str | int) -> bool:
         """Whether there is an entry at this path that was set aside for an error of its own."""
-        return any(loc == aside[: len(loc)] or aside == loc[: len(aside)] for aside in self.set_aside)
+        return loc in self._holding_aside or any(loc[:length] in self.set_aside for length in range(1, len(loc) + 1))
+
+    @cached_property
+    def _holding_aside(self) -> frozenset[Loc]:
+        return frozenset(aside[:length] for aside in self.set_aside for length in range(1, len(aside) + 1))
 
     def is_sound(self, *loc: str | int) -> bool:
         """Whether the value at this path of ``content`` is its author's, not a stand-in."""
@@ -57,7 +62,11 @@ class Loaded(Generic[Model]):
 
     def accuses_a_stand_in(self, finding: Finding) -> bool:
         """Whether ``finding`` points at a value that is not the author's."""
-        return bool(self.stand_ins) and finding.place in {self.source.place(loc) for loc in self.stand_ins}
+        return finding.place in self._stand_in_places
+
+    @cached_property
+    def _stand_in_places(self) -> frozenset[Place]:
+        return frozenset(self.source.place(loc) for loc in self.stand_ins)
 
 
 def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
@@ -70,14 +79,14 @@ def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
 
 def validated(file: Path, source: Written, model: type[Model], findings: list[Finding]) -> Loaded[Model]:
     """The data of ``source`` as ``model``, with the findings of reading it and those of validating it."""
-    findings = list(findings)
+    findings = list(bounded(findings))
     repair = _Repair()
     while True:
         repair.index.clear()
         try:
             content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
-            findings.extend(repair.learn(failed, source, model))
+            findings.extend(bounded(repair.learn(failed, source, model)))
             if () not in repair.set_aside:
                 continue
             content = None
@@ -92,25 +101,26 @@ class _Repair:
 
     set_aside: set[Loc] = field(default_factory=set)
     stand_ins: dict[Loc, object] = field(default_factory=dict)
+    standing_in: dict[Loc, dict[str, object]] = field(default_factory=dict)
     index: dict[Loc, list[int]] = field(default_factory=dict)
 
-    def learn(self, failed: ValidationError, source: Written, model: type[BaseModel]) -> list[Finding]:
-        """The findings of one round of validation; remembers what to repair before the next."""
-        findings = []
+    def learn(self, failed: ValidationError, source: Written, model: type[BaseModel]) -> Iterator[Finding]:
+        """The findings of one round of validation; what is to be repaired before the next is remembered at once."""
+        told: list[tuple[Any, Loc]] = []
+        holders = {aside[:-1] for aside in self.set_aside}
         for error in failed.errors(include_url=False):
             loc = _original(tuple(part for part in error["loc"] if part != "[key]"), self.index)
             missing = error["type"] == "missing"
-            caused_by_us = (missing and loc in self.set_aside) or (
-                error["type"] == "too_short" and any(aside[:-1] == loc for aside in self.set_aside)
-            )
+            caused_by_us = (missing and loc in self.set_aside) or (error["type"] == "too_short" and loc in holders)
             if not caused_by_us:
-                findings.append(finding_for(error, loc, source, model, at_key="[key]" in error["loc"]))
+                told.append((error, loc))
             stand_in = None if "[key]" in error["loc"] else stand_in_for(model, loc)
             if stand_in is not None and loc not in self.stand_ins:
                 self.stand_ins[loc] = stand_in
+                self.standing_in.setdefault(loc[:-1], {})[str(loc[-1])] = stand_in
             else:
                 self.set_aside.add(loc[:-1] if missing else loc)
-        return findings
+        return (finding_for(error, loc, source, model, at_key="[key]" in error["loc"]) for error, loc in told)
 
     def applied_to(self, data: Any, loc: Loc) -> Any:
         """A copy of ``data`` with the repairs made; ``index`` keeps the original list positions."""
@@ -122,7 +132,7 @@ class _Repair:
                 for key, value in data.items()
                 if (*loc, key) not in self.set_aside
             }
-            return kept | {str(at[-1]): value for at, value in self.stand_ins.items() if at[:-1] == loc}
+            return kept | self.standing_in.get(loc, {})
         if isinstance(data, list):
             positions = [i for i in range(len(data)) if (*loc, i) not in self.set_aside]
             self.index[loc] = positions

@@ -11,7 +11,8 @@ from datetime import date
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic_core import PydanticCustomError
 
 KEY_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 Key = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=40)]
@@ -30,6 +31,17 @@ DnsDomain = Annotated[str, StringConstraints(pattern=rf"^{_DNS_LABEL}(\.{_DNS_LA
 UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
 DatabaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
+
+
+def _written_out(value: object) -> object:
+    """Numbers would be taken for addresses (5 for 0.0.0.5), which nobody means."""
+    if isinstance(value, bool | int | float):
+        raise PydanticCustomError("wrong_type", "an address is written out, for example 10.64.12.11")
+    return value
+
+
+Address = Annotated[IPv4Address, BeforeValidator(_written_out)]
+Network = Annotated[IPv4Network, BeforeValidator(_written_out)]
 
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
 MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
@@ -112,8 +124,8 @@ class Department(Declared):
 class LegacyNetwork(Declared):
     """A network that the member brings along and that stays reachable during the take-over."""
 
-    cidr: IPv4Network = Field(description="the network as it is today")
-    nat: IPv4Network | None = Field(
+    cidr: Network = Field(description="the network as it is today")
+    nat: Network | None = Field(
         default=None, description="addresses under which the data centre sees it; as many as the network has"
     )
     quarantine: bool = Field(
@@ -125,7 +137,7 @@ class Networks(Declared):
     """Where the member's address block comes from."""
 
     pool: Key = Field(description="the platform's pool that the block is allocated from")
-    block: IPv4Network | None = Field(default=None, description="the member's block; left out: allocated")
+    block: Network | None = Field(default=None, description="the member's block; left out: allocated")
     vlan_base: StrictInt | None = Field(
         default=None, ge=1, le=4000, description="VLAN of a zone = this base + the zone's offset; left out: allocated"
     )
@@ -138,7 +150,7 @@ class Zone(Declared):
     prefix: StrictInt | None = Field(
         default=None, ge=8, le=29, description="size as prefix length: 24 is 253 hosts, 23 is 509"
     )
-    cidr: IPv4Network | None = Field(
+    cidr: Network | None = Field(
         default=None, description="the zone's network, in the member's block; left out: allocated"
     )
     vlan: StrictInt | None = Field(default=None, ge=2, le=4094, description="left out: allocated")
@@ -174,7 +186,7 @@ class Server(Declared):
     count: StrictInt | None = Field(
         default=None, ge=1, le=99, description="so many alike, numbered: dns with count 2 is dns01 and dns02"
     )
-    address: IPv4Address | None = Field(default=None, description="left out: allocated")
+    address: Address | None = Field(default=None, description="left out: allocated")
     pair: Key | None = Field(default=None, description="servers of one pair never share a fire section")
     section: SectionKey | None = Field(default=None, description="fire section; left out: decided by the plan")
     template: Key = Field(description="VM template of the platform")
@@ -206,7 +218,7 @@ class PrintQueue(Declared):
 
     server: ServerKey = Field(description="the print server, by its key")
     site: Key = Field(description="where the printer stands, by the site's key")
-    address: IPv4Address | None = Field(default=None, description="left out: allocated")
+    address: Address | None = Field(default=None, description="left out: allocated")
     model: str = Field(min_length=2, description="maker and model, for example Kyocera ECOSYS P3260dn")
 
 
@@ -418,13 +430,13 @@ class Baseline(Declared):
         default=(), description="local administrators that every machine has"
     )
     login_banner: str = Field(description="what everybody reads before logging in")
-    dns_forwarders: tuple[IPv4Address, ...] = Field(default=(), description="name servers that members' own ones ask")
+    dns_forwarders: tuple[Address, ...] = Field(default=(), description="name servers that members' own ones ask")
 
 
 class Pool(Declared):
     """A range that members' address blocks are taken from."""
 
-    range: IPv4Network = Field(description="for example 10.64.0.0/12")
+    range: Network = Field(description="for example 10.64.0.0/12")
     prefix: StrictInt = Field(ge=8, le=28, description="size of one member's block as prefix length")
 
 

@@ -8,14 +8,13 @@ that add hosts merge well. The toolkit writes it; people read and review it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, StrictInt, StringConstraints
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.declaration.models import Declared, HostName, Key, SectionKey, UnixName, ZoneKey
+from ksm_onboard.declaration.models import Address, Declared, HostName, Key, Network, SectionKey, UnixName, ZoneKey
 
 _HEADER = """\
 # yaml-language-server: $schema=../../docs/schema/allocation.json
@@ -31,7 +30,7 @@ RetiredName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 class RecordedZone(Declared):
     """The network and VLAN that a zone was given."""
 
-    cidr: IPv4Network = Field(description="the zone's network")
+    cidr: Network = Field(description="the zone's network")
     vlan: Number = Field(description="the zone's VLAN")
 
 
@@ -39,20 +38,18 @@ class Retired(Declared):
     """What is no longer declared, and stays reserved."""
 
     zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict, description="networks and VLANs, by zone")
-    hosts: dict[HostName, IPv4Address] = Field(default_factory=dict, description="addresses, by host name")
-    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict, description="addresses, by name of the queue")
+    hosts: dict[HostName, Address] = Field(default_factory=dict, description="addresses, by host name")
+    printers: dict[UnixName, Address] = Field(default_factory=dict, description="addresses, by name of the queue")
 
 
 class AllocationRecord(Declared):
     """Everything that was given out to one member."""
 
-    block: IPv4Network | None = Field(default=None, description="the member's address block")
+    block: Network | None = Field(default=None, description="the member's address block")
     vlan_base: StrictInt | None = Field(default=None, description="base of the zones' VLANs")
     zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict, description="networks and VLANs, by zone")
-    hosts: dict[HostName, IPv4Address] = Field(
-        default_factory=dict, description="servers and workstations, by host name"
-    )
-    printers: dict[UnixName, IPv4Address] = Field(default_factory=dict, description="by name of the queue")
+    hosts: dict[HostName, Address] = Field(default_factory=dict, description="servers and workstations, by host name")
+    printers: dict[UnixName, Address] = Field(default_factory=dict, description="by name of the queue")
     sections: dict[HostName, SectionKey] = Field(
         default_factory=dict, description="fire sections that servers were placed in; kept unless declared otherwise"
     )

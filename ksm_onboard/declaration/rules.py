@@ -37,6 +37,7 @@ Rule = Literal[
     "too-few",
     "null-not-allowed",
     "removes-nothing",
+    "too-many-findings",
     # the member
     "key-differs-from-file",
     "short-twice",

@@ -6,6 +6,7 @@ Findings at the place of a stand-in are dropped, and nothing is ever planned fro
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
@@ -19,7 +20,13 @@ _CANDIDATES: tuple[object, ...] = (1, 100, "xx", "x", "a.b", "/x", "0.0.0.0", "0
 
 def stand_in_for(model: type[BaseModel], loc: Loc) -> object | None:
     """A valid value for the required scalar at ``loc``; None if it is optional or not a scalar."""
-    field = field_at(model, loc)
+    owner = _annotation_at(model, loc[:-1])
+    return _stand_in(owner, str(loc[-1])) if loc and _is_model(owner) else None
+
+
+@lru_cache
+def _stand_in(owner: type[BaseModel], name: str) -> object | None:
+    field = owner.model_fields.get(name)
     if field is None or not field.is_required() or _holds_more(field.annotation):
         return None
     annotated: Any = Annotated[field.annotation, Field(), *field.metadata]

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import NamedTuple
 
 from ksm_onboard.declaration.effective import DeclaredMember
-from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.findings import Finding, Place, bounded
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
 from ksm_onboard.declaration.models import (
     HOST_NAME_LENGTH,
@@ -87,7 +87,7 @@ def unknown(rule: Rule, what: str, value: str, known: Iterable[str], place: Plac
 
 def check_member(scope: Scope) -> list[Finding]:
     """All findings for one member, looked at on its own."""
-    return [finding for check in _MEMBER_CHECKS for finding in check(scope)]
+    return [finding for check in _MEMBER_CHECKS for finding in bounded(check(scope))]
 
 
 def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
@@ -565,9 +565,11 @@ def _workstations(scope: Scope) -> Iterator[Finding]:
         values = [row[position] for row in devices.rows]
         wrong = {value for value in set(values) - known.keys() if not scope.file.mentions(table, value)}
         if wrong:
+            # Close names are sought once per value: a wrong one mostly stands on many lines.
+            told = {value: unknown(rule, f"the {column}", value, known, devices.place(0, column)) for value in wrong}
             for index, value in enumerate(values):
                 if value in wrong:
-                    yield unknown(rule, f"the {column}", value, known, devices.place(index, column))
+                    yield replace(told[value], place=devices.place(index, column))
     per_profile = Counter(row.profile for row in devices.rows)
     for group in declared.workstations.values():
         per_profile[group.profile] += group.count

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from ksm_onboard.declaration.effective import DeclaredMember
-from ksm_onboard.declaration.findings import Finding, Place
+from ksm_onboard.declaration.findings import Finding, Place, bounded
 from ksm_onboard.declaration.models import MemberDeclaration
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.planning.allocation import server_name
@@ -31,7 +31,22 @@ def check_across(declared: Mapping[str, DeclaredMember]) -> list[Across]:
         for key, member in sorted(declared.items())
         if member.file.content is not None
     }
-    return [found for check in _CHECKS for found in check(members)]
+    return [found for check in _CHECKS for found in _bounded(check(members))]
+
+
+def _bounded(found: Iterator[Across]) -> Iterator[Across]:
+    """As ``bounded``, keeping the members that a finding concerns."""
+    concerned: dict[Finding, frozenset[str]] = {}
+
+    def findings() -> Iterator[Finding]:
+        for across in found:
+            concerned[across.finding] = across.members
+            yield across.finding
+
+    everybody: frozenset[str] = frozenset()
+    for finding in bounded(findings()):
+        everybody |= concerned.get(finding, frozenset())
+        yield Across(concerned.get(finding, everybody), finding)
 
 
 def _blocks(members: Members) -> Iterator[Across]:

@@ -54,6 +54,8 @@ def explain(
     wanted = tuple(path.split(".")) if path else ()
     if wanted[:1] == ("devices",) and len(wanted) > 1:
         found = [value for value in _device(member, catalogue, wanted[1]) if _below(value.path, wanted)]
+    elif wanted == ("devices",):
+        found = list(_all_devices(member))
     else:
         found = [_explained(layers, loc) for loc in _leaves(layers.data) if loc[: len(wanted)] == wanted]
     if not found:
@@ -81,6 +83,17 @@ def _leaves(data: Mapping[str, Any], loc: Loc = ()) -> Iterator[Loc]:
             yield from _leaves(value, (*loc, key))
         else:
             yield (*loc, key)
+
+
+def _all_devices(member: DeclaredMember) -> Iterator[Explained]:
+    """Every workstation in a line of its own."""
+    for index, row in enumerate(member.devices.rows):
+        shown = f"{row.department}, {row.site}, {row.profile}, {row.platform}, wave {row.wave}"
+        yield Explained(f"devices.{row.hostname}", shown, Source("device list", shown, member.devices.place(index)))
+    for name, group in member.allocated.workstations.items():
+        yield Explained(
+            f"devices.{name}", group, Source("allocation", group, member.record.key_place("workstations", name))
+        )
 
 
 def _device(member: DeclaredMember, catalogue: Mapping[str, CatalogueEntry], name: str) -> Iterator[Explained]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
-from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, in_order
+from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
 from ksm_onboard.declaration.models import PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord, record_file
@@ -85,8 +85,9 @@ class Declarations:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
-            found = [*check_member(scope), *check_identity(scope), *check_zones(scope)]
-            found += [*check_applications(scope), *check_waves(scope)]
+            found = check_member(scope)
+            for check in (check_identity, check_zones, check_applications, check_waves):
+                found += bounded(check(scope))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
         return findings
 

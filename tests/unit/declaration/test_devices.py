@@ -120,3 +120,10 @@ def test_any_line_is_a_device_or_a_finding_on_it(tmp_path_factory: pytest.TempPa
     if not findings:
         assert len(devices.rows) == 1 + bool(line.strip())
     assert all(f.rule in ("file-encoding", "csv-syntax") or f.place.line >= 3 for f in findings)
+
+
+def test_a_list_that_is_wrong_throughout_is_not_told_line_by_line(tmp_path: Path) -> None:
+    _, findings = read(tmp_path, HEADER + "\n" + f"{ROW.replace('linux', 'lunix')}\n" * 5000)
+    assert len(findings) == 1001
+    assert findings[-1][0] == "too-many-findings"
+    assert findings[-1][1] == 1002

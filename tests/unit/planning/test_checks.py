@@ -56,6 +56,7 @@ def test_the_committed_declarations_have_no_findings(checkout: Project) -> None:
         ("departments:", "zones: {management: {cidr: 10.64.15.0/30}}\ndepartments:", "zone-too-small", "10.64.15.0/30"),
         ("departments:", "zones: {management: {prefix: 23}}\ndepartments:", "allocation-contradicts", "prefix: 23"),
         ("departments:", "zones: {management: {vlan: 1281}}\ndepartments:", "allocation-contradicts", "vlan: 1281"),
+        ("departments:", "zones: {application: {cidr: 5}}\ndepartments:", "wrong-type", "cidr: 5}"),
         ("departments:", "zones: {voip: {}}\ndepartments:", "zone-size-missing", "voip"),
         ("departments:", "zones: {voip: {prefix: 24}}\ndepartments:", "not-allocated", "voip"),
         ("departments:", "servers: {dns01: {address: 10.64.11.99}}\ndepartments:", "address-outside-zone", "11.99"),
@@ -289,3 +290,10 @@ def test_the_platform_is_checked_too(checkout: Project) -> None:
         "datastore-unknown",
         "hypervisor-twice",
     }
+
+
+def test_a_long_file_that_is_wrong_throughout_is_not_told_line_by_line(checkout: Project, grabow: Path) -> None:
+    lines = "".join(f"key{n}: 1\n" for n in range(100_000))
+    grabow.write_text(grabow.read_text(encoding="utf-8") + lines, encoding="utf-8")
+    findings = Declarations(checkout).findings()
+    assert [f.rule for f in findings] == ["unknown-key"] * 1000 + ["too-many-findings"]

@@ -66,6 +66,13 @@ def test_a_workstation_says_where_each_application_comes_from(checkout: Project,
     }
 
 
+def test_all_workstations_in_a_line_each(checkout: Project, devices: Path) -> None:
+    values = of_grabow(checkout, "devices")
+    assert len(values) == 55
+    assert values["devices.gra-ws0055"].value == "einrichtungen, feuerwehr, standard, linux, wave aussenstellen"
+    assert values["devices.gra-ws0055"].source.place.line == 56
+
+
 def test_an_application_that_another_needs_says_so(checkout: Project, grabow: Path) -> None:
     text = grabow.read_text("utf-8").replace("databases:", "extra_applications: [hunspell-de]\ndatabases:", 1)
     grabow.write_text(text, encoding="utf-8")
