@@ -81,11 +81,19 @@ def run_elsewhere(project: Project) -> Iterator[tuple[subprocess.Popen[str], str
         try:
             wait_for(lambda: bool(results.folders(runs)), "the run to begin")
             run_id = results.read_record(results.folders(runs)[-1]).run_id
-            wait_for(lambda: any(p.name() == "sleep" for p in processes.of_run(run_id)), "the playbook's task")
+            wait_for(lambda: any(named(p) == "sleep" for p in processes.of_run(run_id)), "the playbook's task")
             yield run, run_id
         finally:
             run.kill()
     processes.end_run(run_id)
+
+
+def named(process: psutil.Process) -> str | None:
+    """The process's name; None if it ended meanwhile, as Ansible's short-lived children do at any moment."""
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def wait_for(condition: Callable[[], bool], what: str) -> None:
