@@ -66,7 +66,9 @@ def everything_in(folder: Path) -> str:
 def run_elsewhere(project: Project) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A run in a process of its own, once its playbook works; and the run's id."""
     program = (
-        "import sys; from pathlib import Path\n"
+        # A shell's background job inherits SIGINT as ignored; this process is one at a terminal.
+        "import signal, sys; from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from ksm_onboard.configuring.run import configure\n"
         "from ksm_onboard.connection import load_connection\n"
         "from ksm_onboard.errors import OnboardError\n"
