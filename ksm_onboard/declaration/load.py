@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ksm_onboard.declaration.catalogue import Application, CatalogueFile
-from ksm_onboard.declaration.findings import Finding, Place, bounded
+from ksm_onboard.declaration.findings import TOLD_ONE_BY_ONE, Finding, Place, bounded
 from ksm_onboard.declaration.schema_errors import finding_for
 from ksm_onboard.declaration.source import Loc, Written, read_yaml
 from ksm_onboard.declaration.stand_ins import stand_in_for
@@ -87,12 +87,17 @@ def validated(file: Path, source: Written, model: type[Model], findings: list[Fi
             content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
             findings.extend(bounded(repair.learn(failed, source, model)))
-            if () not in repair.set_aside:
+            if () not in repair.set_aside and not _too_many(failed):
                 continue
             content = None
         return Loaded(
             file, source, content, tuple(findings), frozenset(repair.set_aside), repair.stand_ins, dict(repair.index)
         )
+
+
+def _too_many(failed: ValidationError) -> bool:
+    """Whether not all errors are told one by one; what is left of such a file says nothing about the rest of it."""
+    return failed.error_count() > TOLD_ONE_BY_ONE
 
 
 @dataclass
@@ -108,7 +113,8 @@ class _Repair:
         """The findings of one round of validation; what is to be repaired before the next is remembered at once."""
         told: list[tuple[Any, Loc]] = []
         holders = {aside[:-1] for aside in self.set_aside}
-        for error in failed.errors(include_url=False):
+        # What is not told need not be repaired either: the file's other errors are sought once these are gone.
+        for error in failed.errors(include_url=False)[: TOLD_ONE_BY_ONE + 1]:
             loc = _original(tuple(part for part in error["loc"] if part != "[key]"), self.index)
             missing = error["type"] == "missing"
             caused_by_us = (missing and loc in self.set_aside) or (error["type"] == "too_short" and loc in holders)
