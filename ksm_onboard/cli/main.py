@@ -4,33 +4,98 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import NoReturn
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from ksm_onboard.cli import allocation, declarations, explaining, flow, lab, new_member, schema, takeover, terminal
+from ksm_onboard.cli import terminal
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.project import find_project
 
+# Where each command is defined, in the order of the help text.
+_COMMANDS = {
+    "check": "declarations:check",
+    "plan": "declarations:plan",
+    "allocate": "allocation:allocate",
+    "explain": "explaining:explain",
+    "diff": "explaining:diff",
+    "new": "new_member:new",
+    "schema": "schema:schema",
+    "import": "takeover:import_exports",
+    "up": "flow:up",
+    "configure": "flow:configure",
+    "verify": "flow:verify",
+    "report": "flow:report",
+    "onboard": "flow:onboard",
+    "status": "flow:status",
+    "env": "flow:env",
+    "lab": "lab:app",
+}
+
+
+class _OnDemand(MutableMapping[str, Any]):
+    """The commands by name, each imported when it is asked for: ``check`` need not wait for the engine's library."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            module, _, attribute = _COMMANDS[name].partition(":")
+            self._made[name] = _command(name, getattr(import_module(f"ksm_onboard.cli.{module}"), attribute))
+        return self._made[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+def _command(name: str, defined: Any) -> Any:
+    """A function, or a group of commands, as a command of that name."""
+    app = typer.Typer(add_completion=False, context_settings=_CONTEXT)
+    if isinstance(defined, typer.Typer):
+        app.add_typer(defined, name=name)
+        return typer.main.get_group(app).commands[name]
+    app.command(name)(defined)
+    return typer.main.get_command(app)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands = _OnDemand()
+
+    def list_commands(self, _context: Any) -> list[str]:
+        return list(self.commands)
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="ksm-onboard",
+    cls=_Commands,
     help="Onboards whole administrations into the data centre, from one declaration per member.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
 )
-app.command("check")(declarations.check)
-app.command("plan")(declarations.plan)
-app.command("allocate")(allocation.allocate)
-app.command("explain")(explaining.explain)
-app.command("diff")(explaining.diff)
-app.command("new")(new_member.new)
-app.command("schema")(schema.schema)
-app.command("import")(takeover.import_exports)
-for command in (flow.up, flow.configure, flow.verify, flow.report, flow.onboard, flow.status, flow.env):
-    app.command(command.__name__)(command)
-app.add_typer(lab.app, name="lab")
+
+
+@app.callback()
+def _options() -> None:
+    # There are none; the callback tells Typer that this is a group, though it knows no command of it yet.
+    pass
 
 
 def main() -> NoReturn:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from ksm_onboard.project import Project
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "ksm_onboard.cli.main", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+from tests.unit.cli.command import run
 
 
 def test_check_passes_what_is_committed(checkout: Project) -> None:
@@ -75,6 +69,9 @@ def test_wrong_usage_is_exit_2(checkout: Project, arguments: tuple[str, ...]) ->
 
 
 def test_outside_a_project(tmp_path: Path) -> None:
-    done = run("check", cwd=tmp_path)
-    assert done.returncode == 5
+    """In a process of its own: the command can be started, and its exit code arrives."""
+    command = [sys.executable, "-m", "ksm_onboard.cli.main", "check"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (5, "")
     assert "no project here" in done.stderr
+    assert "Traceback" not in done.stderr

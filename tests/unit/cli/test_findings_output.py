@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +14,7 @@ from ksm_onboard.cli.findings_output import FINGERPRINT, as_code_quality, as_sar
 from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.project import Project
+from tests.unit.cli.command import run
 
 ROOT = Path(__file__).resolve().parents[3]
 RULES = get_args(Rule)
@@ -27,13 +25,6 @@ def finding(file: Path, line: int = 7, **changes: Any) -> Finding:
         "value-not-allowed", Place(file, line, 9), "'staadt' is wrong", "staadt", "stadt, amt", "did you mean 'stadt'?"
     )
     return replace(wrong, **changes)
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ksm_onboard.cli.main", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env={**os.environ, "NO_COLOR": "1"}, capture_output=True, text=True, check=False
-    )
 
 
 # --- SARIF (OASIS, version 2.1.0) ---------------------------------------------------------

@@ -11,14 +11,7 @@ from pathlib import Path
 import pytest
 
 from ksm_onboard.project import Project
-
-
-def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "ksm_onboard.cli.main", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
-    )
+from tests.unit.cli.command import run
 
 
 @pytest.fixture

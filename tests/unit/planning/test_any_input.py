@@ -57,15 +57,6 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return files
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    root = tmp_path_factory.mktemp("any")
-    (root / "stacks" / "allocations").mkdir(parents=True)
-    (root / "catalogue").mkdir()
-    shutil.copy(ROOT / "stacks" / "grabow.devices.csv", root / "stacks")
-    return Project(root)
-
-
 # The few applications that Grabow has; reading all of them each time would take most of the time.
 CATALOGUE = "domain: test\napplications:\n" + "".join(
     f'  "{key}": {{product: P, vendor: V, platforms: [linux], component: {component}, licence: open-source}}\n'
@@ -77,12 +68,22 @@ CATALOGUE = "domain: test\napplications:\n" + "".join(
 )
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    root = tmp_path_factory.mktemp("any")
+    (root / "stacks" / "allocations").mkdir(parents=True)
+    (root / "catalogue").mkdir()
+    (root / "catalogue" / "test.yaml").write_text(CATALOGUE, encoding="utf-8")
+    return Project(root)
+
+
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged())
 def test_damage_is_answered_with_findings(project: Project, files: dict[str, Any]) -> None:
+    shutil.copy(ROOT / "stacks" / "grabow.devices.csv", project.stacks)
     for file, data in files.items():
-        (project.stacks / file).write_text(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), encoding="utf-8")
-    (project.catalogue / "test.yaml").write_text(CATALOGUE, encoding="utf-8")
+        text = yaml.dump(data, Dumper=yaml.CSafeDumper, allow_unicode=True, sort_keys=False)
+        (project.stacks / file).write_text(text, encoding="utf-8")
     declarations = Declarations(project)
     findings = declarations.findings()
     for finding in findings:
@@ -104,11 +105,13 @@ def test_damage_is_answered_with_findings(project: Project, files: dict[str, Any
     assert all(change.lines for change in changes)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None)
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 @pytest.mark.parametrize("file", ["grabow.yaml", "allocations/grabow.yaml", "schwerin.yaml", "grabow.devices.csv"])
-def test_any_bytes_are_answered_with_findings(checkout: Project, file: str, content: bytes) -> None:
-    (checkout.stacks / file).write_bytes(content)
-    findings = Declarations(checkout).findings()
+def test_any_bytes_are_answered_with_findings(project: Project, file: str, content: bytes) -> None:
+    for sound in (*FILES, "grabow.devices.csv"):
+        shutil.copy(ROOT / "stacks" / sound, project.stacks / sound)
+    (project.stacks / file).write_bytes(content)
+    findings = Declarations(project).findings()
     assert findings
     assert Path(findings[0].place.file).exists()
