@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.errors import InterruptedRunError, NotReadyError, OnboardError
 from ksm_onboard.lab import background
+from ksm_onboard.lab.array import ensure_array
 from ksm_onboard.lab.base_image import ensure_base_image
 from ksm_onboard.lab.cache import key_of, locked
 from ksm_onboard.lab.certificates import ensure_certificates, ensure_password, ensure_ssh_key
@@ -224,6 +225,7 @@ def _start(
         since=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_atomically(_record_file(places), json.dumps(asdict(record), indent=2) + "\n")
+    ensure_array(project, places.name)
     _start_vcenter(places, state, program, driver, record.endpoint)
     _write_connection(project, places.name, record)
     progress.line(f"vCenter serves at https://{record.endpoint}/sdk")
@@ -239,6 +241,7 @@ def _start_vcenter(places: LabPlaces, state: Path, program: Path, driver: Path, 
             *("--tls-cert", str(state / "tls" / "server.pem"), "--tls-key", str(state / "tls" / "server.key")),
             *("--user", VCENTER_USER, "--password-file", str(state / "vcenter-password")),
             *("--guest-driver", str(driver), "--ready-file", str(ready)),
+            *("--array", str(state / "array.json")),
         ],
         _vcenter_group(places),
         log,

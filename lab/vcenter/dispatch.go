@@ -24,6 +24,8 @@ type additions struct {
 	guests   *guests
 	drs      *drs
 	policies *policies
+	space    *space
+	mounts   *mounts
 }
 
 // Lock and Unlock opt out of the simulator's lock per object: requests for
@@ -37,11 +39,16 @@ var additionsRef = types.ManagedObjectReference{Type: "LabAdditions", Value: "ad
 var added = map[string][]string{
 	"AuthorizationManager":     {"AddAuthorizationRole"},
 	"DistributedVirtualSwitch": {"CreateDVPortgroup_Task"},
-	"Datastore":                {"RefreshDatastore"},
+	"Datastore":                {"RefreshDatastore", "RefreshDatastoreStorageInfo", "Rename_Task"},
 	"EnvironmentBrowser":       {"QueryConfigOption"},
+	"Folder":                   {"CreateStoragePod", "CreateVM_Task", "MoveIntoFolder_Task"},
 	"HostDatastoreBrowser":     {"SearchDatastore_Task"},
+	"HostDatastoreSystem":      {"CreateNasDatastore", "RemoveDatastore"},
 	"PropertyCollector":        {"Fetch"},
-	"VirtualMachine":           {"RebootGuest", "ReconfigVM_Task", "PowerOnVM_Task"},
+	"StoragePod":               {"Destroy_Task", "MoveIntoFolder_Task", "Rename_Task"},
+	"StorageResourceManager":   {"ConfigureStorageDrsForPod_Task"},
+	"VirtualDiskManager":       {"CreateVirtualDisk_Task", "ExtendVirtualDisk_Task"},
+	"VirtualMachine":           {"CloneVM_Task", "PowerOnVM_Task", "RebootGuest", "ReconfigVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }
 
@@ -68,6 +75,9 @@ func (d *datacentre) installDispatch(a *additions) {
 		internalTypes(reflect.ValueOf(method.Body))
 		sortPaths(method)
 		logCall(ctx, method)
+		if readsDatastores(method) {
+			a.space.refresh(ctx)
+		}
 		if slices.Contains(added[method.This.Type], method.Name) && ctx.Map.Get(method.This) != nil {
 			method.This = additionsRef
 		}
@@ -102,6 +112,28 @@ func readsOnlyService(specs []types.PropertyFilterSpec) bool {
 
 func aboutService(ref types.ManagedObjectReference) bool {
 	return ref == vim25.ServiceInstance || ref.Type == "SessionManager"
+}
+
+// readsDatastores tells whether a request asks about datastores or clusters of them,
+// whose free space is only counted when somebody wants to know.
+func readsDatastores(method *simulator.Method) bool {
+	var specs []types.PropertyFilterSpec
+	switch body := method.Body.(type) {
+	case *types.RetrieveProperties:
+		specs = body.SpecSet
+	case *types.RetrievePropertiesEx:
+		specs = body.SpecSet
+	case *fetchRequest:
+		return body.This.Type == "Datastore" || body.This.Type == "StoragePod"
+	}
+	for _, spec := range specs {
+		for _, set := range spec.PropSet {
+			if set.Type == "Datastore" || set.Type == "StoragePod" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // sortPaths makes a property filter report changes in the alphabetical order of a

@@ -2,8 +2,10 @@ package main
 
 import (
 	"cmp"
+	"fmt"
 	"log"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
@@ -231,6 +233,57 @@ func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, source,
 		})
 		log.Printf("DRS: %s moves from %s to %s", vm.Name, from.Name, to.Name)
 	})
+}
+
+// hostFor is a host that sees all the datastores, by their names: the preferred one,
+// or else the emptiest.
+func (d *drs) hostFor(ctx *simulator.Context, preferred types.ManagedObjectReference, datastores []string) (types.ManagedObjectReference, types.BaseMethodFault) {
+	var refs []types.ManagedObjectReference
+	for _, name := range datastores {
+		ref := named(ctx, "Datastore", name)
+		if ref == nil {
+			fault := &types.InvalidDatastore{Name: name}
+			fault.FaultMessage = said("lab.datastore.unknown", fmt.Sprintf("Invalid datastore '%s': there is none of that name.", name))
+			return preferred, fault
+		}
+		refs = append(refs, *ref)
+	}
+	candidates := d.candidates(ctx, subject{datastores: refs})
+	if len(candidates) == 0 {
+		fault := &types.InvalidDatastore{Name: strings.Join(datastores, ", ")}
+		fault.FaultMessage = said("lab.datastore.unreachable", fmt.Sprintf("No connected host sees all of these datastores: %s.", strings.Join(datastores, ", ")))
+		return preferred, fault
+	}
+	if slices.ContainsFunc(candidates, func(c candidate) bool { return c.host == preferred }) {
+		return preferred, nil
+	}
+	return candidates[0].host, nil
+}
+
+// reach sees to it that a machine is on a host that sees more datastores than now;
+// only one that is switched off can be put elsewhere. The caller holds its lock.
+func (d *drs) reach(ctx *simulator.Context, vm *simulator.VirtualMachine, more []string) types.BaseMethodFault {
+	if len(more) == 0 {
+		return nil
+	}
+	for _, ref := range vm.Datastore {
+		if ds, ok := ctx.Map.Get(ref).(*simulator.Datastore); ok {
+			more = append(more, ds.Name)
+		}
+	}
+	host, fault := d.hostFor(ctx, *vm.Runtime.Host, more)
+	switch {
+	case fault != nil:
+		return fault
+	case host == *vm.Runtime.Host:
+		return nil
+	case isRunning(vm):
+		fault := &types.InvalidDatastore{Name: strings.Join(more, ", ")}
+		fault.FaultMessage = said("lab.datastore.unreachable", fmt.Sprintf("The host that %s runs on does not see all of these datastores: %s.", vm.Name, strings.Join(more, ", ")))
+		return fault
+	}
+	d.move(ctx, vm, *vm.Runtime.Host, host)
+	return nil
 }
 
 func containsAll(all, some []types.ManagedObjectReference) bool {

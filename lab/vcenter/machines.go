@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/vmware/govmomi/object"
@@ -41,6 +44,14 @@ func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM
 	vm := machine(ctx, req.This)
 	task := simulator.CreateTask(vm, "reconfigVMTask", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
 		sizeAttachedDisks(ctx, &req.Spec)
+		if fault := a.drs.reach(ctx, vm, namedDatastores(&req.Spec)); fault != nil {
+			return nil, fault
+		}
+		release, fault := a.space.promise(ctx, diskSpace(ctx, vm, &req.Spec))
+		if fault != nil {
+			return nil, fault
+		}
+		defer release()
 		reconfigure := vm.ReconfigVMTask(ctx, req).(*methods.ReconfigVM_TaskBody).Res.Returnval
 		if fault := waitFor(ctx, reconfigure); fault != nil {
 			return nil, fault
@@ -49,6 +60,7 @@ func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM
 			vm.Config.SwapPlacement = req.Spec.SwapPlacement
 		}
 		a.policies.record(vm.Self, &req.Spec)
+		settleOnDatastores(ctx, vm)
 		return nil, growDiskFiles(ctx, &req.Spec)
 	})
 	return &methods.ReconfigVM_TaskBody{
@@ -98,6 +110,108 @@ func growDiskFiles(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec)
 	return nil
 }
 
+// CloneVMTask puts the clone on a host that sees its datastore and refuses it if it
+// does not fit there. The simulator leaves it on the template's host.
+func (a *additions) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) soap.HasFault {
+	vm := machine(ctx, req.This)
+	location := &req.Spec.Location
+	var wanted map[string]int64
+	var host types.ManagedObjectReference
+	ctx.WithLock(vm, func() { wanted, host = cloneSpace(ctx, vm, location), *vm.Runtime.Host })
+	if location.Host != nil {
+		host = *location.Host
+	}
+	host, fault := a.drs.hostFor(ctx, host, slices.Collect(maps.Keys(wanted)))
+	if fault != nil {
+		return &methods.CloneVM_TaskBody{Fault_: simulator.Fault(faultMessage(fault), fault)}
+	}
+	location.Host = &host
+	task := a.withSpace(ctx, vm, "cloneVmTask", wanted, func() types.ManagedObjectReference {
+		return vm.CloneVMTask(ctx, req).(*methods.CloneVM_TaskBody).Res.Returnval
+	})
+	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: task}}
+}
+
+// cloneSpace is what a clone takes: all disks of the original, on the one datastore
+// that the clone goes to. (The simulator does not spread a clone's disks.)
+func cloneSpace(ctx *simulator.Context, vm *simulator.VirtualMachine, location *types.VirtualMachineRelocateSpec) map[string]int64 {
+	name := datastoreOf(vm.Config.Files.VmPathName)
+	if location.Datastore != nil {
+		if ds, ok := ctx.Map.Get(*location.Datastore).(*simulator.Datastore); ok {
+			name = ds.Name
+		}
+	}
+	wanted := map[string]int64{name: 0}
+	for _, disk := range disks(vm) {
+		wanted[name] += disk.CapacityInBytes
+	}
+	return wanted
+}
+
+// CreateVMTask puts a new machine on a host that sees its datastores and refuses it
+// if it does not fit there.
+func (a *additions) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) soap.HasFault {
+	folder := ctx.Map.Get(req.This).(*simulator.Folder)
+	names := namedDatastores(&req.Config)
+	if req.Config.Files != nil {
+		names = append(names, datastoreOf(req.Config.Files.VmPathName))
+	}
+	var preferred types.ManagedObjectReference
+	if req.Host != nil {
+		preferred = *req.Host
+	}
+	host, fault := a.drs.hostFor(ctx, preferred, names)
+	if fault != nil {
+		return &methods.CreateVM_TaskBody{Fault_: simulator.Fault(faultMessage(fault), fault)}
+	}
+	req.Host = &host
+	task := a.withSpace(ctx, folder, "createVmTask", diskSpace(ctx, nil, &req.Config), func() types.ManagedObjectReference {
+		return folder.CreateVMTask(ctx, req).(*methods.CreateVM_TaskBody).Res.Returnval
+	})
+	return &methods.CreateVM_TaskBody{Res: &types.CreateVM_TaskResponse{Returnval: task}}
+}
+
+// namedDatastores are those that a configuration puts disks on or attaches them from.
+func namedDatastores(spec *types.VirtualMachineConfigSpec) []string {
+	var names []string
+	for _, change := range spec.DeviceChange {
+		disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk)
+		if !ok {
+			continue
+		}
+		if backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo); ok {
+			if name := datastoreOf(backing.GetVirtualDeviceFileBackingInfo().FileName); name != "" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// settleOnDatastores notes which datastores a machine lies on after its disks have
+// changed; the simulator only ever adds, and only on the machine's side. The caller
+// holds the machine's lock.
+func settleOnDatastores(ctx *simulator.Context, vm *simulator.VirtualMachine) {
+	names := []string{datastoreOf(vm.Config.Files.VmPathName)}
+	for _, disk := range disks(vm) {
+		names = append(names, diskDatastore(ctx, disk, nil, vm))
+	}
+	var refs []types.ManagedObjectReference
+	for _, entity := range ctx.Map.All("Datastore") {
+		ds := entity.(*simulator.Datastore)
+		if slices.Contains(names, ds.Name) {
+			refs = append(refs, ds.Self)
+			ctx.Map.AddReference(ctx, ds, &ds.Vm, vm.Self)
+		} else {
+			ctx.Map.RemoveReference(ctx, ds, &ds.Vm, vm.Self)
+		}
+	}
+	slices.SortFunc(refs, func(a, b types.ManagedObjectReference) int { return strings.Compare(a.Value, b.Value) })
+	if !slices.Equal(refs, vm.Datastore) {
+		ctx.Update(vm, []types.PropertyChange{{Name: "datastore", Val: refs}})
+	}
+}
+
 // PowerOnVMTask has DRS choose the host first, as a real cluster does.
 func (a *additions) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) (res soap.HasFault) {
 	vm := machine(ctx, req.This)
@@ -115,6 +229,18 @@ func (a *additions) RebootGuest(ctx *simulator.Context, req *types.RebootGuest) 
 		}
 	})
 	return res
+}
+
+// faultMessage is what a fault says for itself, or else its type.
+func faultMessage(fault types.BaseMethodFault) string {
+	var parts []string
+	for _, message := range fault.GetMethodFault().FaultMessage {
+		parts = append(parts, message.Message)
+	}
+	if len(parts) > 0 {
+		return strings.Join(parts, " ")
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", fault), "*types.")
 }
 
 func disks(vm *simulator.VirtualMachine) []*types.VirtualDisk {
@@ -156,6 +282,10 @@ func (w *watcher) PutObject(_ *simulator.Context, item mo.Reference) {
 }
 
 func (w *watcher) UpdateObject(ctx *simulator.Context, item mo.Reference, changes []types.PropertyChange) {
+	if task, ok := item.(*mo.Task); ok && task.Info.Error != nil {
+		// The simulator says no more than the fault's type; clients show this to people.
+		task.Info.Error.LocalizedMessage = faultMessage(task.Info.Error.Fault)
+	}
 	if item.Reference().Type != "VirtualMachine" {
 		return
 	}

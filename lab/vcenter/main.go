@@ -25,6 +25,7 @@ import (
 type options struct {
 	inventory, listen, certificate, key   string
 	user, passwordFile, driver, readyFile string
+	array                                 string
 }
 
 func main() {
@@ -59,6 +60,7 @@ func parseOptions(arguments []string) (options, error) {
 	need(&o.user, "user", "the only `user` that may log in")
 	need(&o.passwordFile, "password-file", "`file` with the user's password")
 	need(&o.driver, "guest-driver", "`executable` that starts and stops guests")
+	flags.StringVar(&o.array, "array", "", "JSON `file` with what the storage array exports; read again whenever it changes")
 	flags.StringVar(&o.readyFile, "ready-file", "", "`file` that is written as soon as requests are served")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
@@ -115,11 +117,15 @@ func start(o options) (*vcenter, error) {
 	if err := portIsFree(o.listen); err != nil {
 		return nil, err
 	}
+	array, err := newArray(o.array)
+	if err != nil {
+		return nil, err
+	}
 	dc, err := buildDatacentre(inv)
 	if err != nil {
 		return nil, err
 	}
-	guests := dc.equip(o.driver, o.user, password)
+	guests := dc.equip(o.driver, o.user, password, array)
 	service := dc.model.Service
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, password)}
 	return &vcenter{dc, guests, serve(service, certificate)}, nil
@@ -135,7 +141,7 @@ func (v *vcenter) stop() {
 }
 
 // equip adds to the simulator what it lacks and returns the guests to be stopped.
-func (d *datacentre) equip(driver, user, password string) *guests {
+func (d *datacentre) equip(driver, user, password string, array *array) *guests {
 	machines := newGuests(driver, d.registry)
 	scheduler := &drs{registry: d.registry, cluster: d.cluster.Reference()}
 	for _, entity := range d.registry.All("VirtualMachine") {
@@ -144,7 +150,11 @@ func (d *datacentre) equip(driver, user, password string) *guests {
 	d.replaceSwitchManager()
 	policies := installPolicies()
 	d.registry.AddHandler(&watcher{guests: machines, drs: scheduler, policies: policies})
-	d.installDispatch(&additions{guests: machines, drs: scheduler, policies: policies})
+	d.installDispatch(&additions{
+		guests: machines, drs: scheduler, policies: policies,
+		space:  newSpace(d.registry, array),
+		mounts: &mounts{array: array, files: d.files, cluster: d.cluster.Reference()},
+	})
 	d.checkLogin(user, password)
 	return machines
 }

@@ -95,6 +95,17 @@ func plainAssociableTypes(w http.ResponseWriter, r *http.Request, next http.Hand
 	next.ServeHTTP(w, r)
 }
 
+// serverErrors logs what goes wrong while answering. A failed handshake is the
+// client's affair, and it has the better message.
+type serverErrors struct{}
+
+func (serverErrors) Write(message []byte) (int, error) {
+	if !bytes.Contains(message, []byte("TLS handshake error")) {
+		log.Printf("%s", bytes.TrimSpace(message))
+	}
+	return len(message), nil
+}
+
 // serve starts the simulator's server behind the front.
 func serve(service *simulator.Service, certificate tls.Certificate) *simulator.Server {
 	// The server accepts connections as soon as it is made, but the front can
@@ -109,8 +120,7 @@ func serve(service *simulator.Service, certificate tls.Certificate) *simulator.S
 	service.RegisterEndpoints = true
 	server := service.NewServer()
 	server.Config.Handler = front(server.Config.Handler)
-	// A failed handshake is the client's affair, and it has the better message.
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Config.ErrorLog = log.New(serverErrors{}, "", 0)
 	close(ready)
 	return server
 }

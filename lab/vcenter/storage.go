@@ -67,11 +67,6 @@ func (d *datacentre) describe(ds *simulator.Datastore) {
 	}
 }
 
-// RefreshDatastore keeps the declared capacity, which the simulator would reset.
-func (a *additions) RefreshDatastore(*simulator.Context, *types.RefreshDatastore) soap.HasFault {
-	return &methods.RefreshDatastoreBody{Res: &types.RefreshDatastoreResponse{}}
-}
-
 // SearchDatastoreTask also tells the capacity of the disks it finds. The provider
 // asks for it, and would take none for a disk that has shrunk and replace it.
 func (a *additions) SearchDatastoreTask(ctx *simulator.Context, req *types.SearchDatastore_Task) soap.HasFault {

@@ -80,12 +80,14 @@ func startLab(t *testing.T) *lab {
 	l.must(err)
 	l.write("inventory.json", string(content), 0o600)
 	l.write("password", testPassword+"\n", 0o600)
+	l.write("array.json", testArray, 0o600)
 	l.write("driver", testDriver, 0o700)
 	l.writeCertificate()
 	l.run, err = start(options{
 		inventory: l.path("inventory.json"), listen: "127.0.0.1:0",
 		certificate: l.path("server.pem"), key: l.path("server.key"),
 		user: testUser, passwordFile: l.path("password"), driver: l.path("driver"),
+		array: l.path("array.json"),
 	})
 	l.must(err)
 	t.Cleanup(l.run.stop)

@@ -36,6 +36,23 @@ INVENTORY: dict[str, Any] = {
     "templates": [{"name": "tpl-debian-12", "guest_id": "debian12_64Guest", "disk_gib": 20}],
 }
 
+ARRAY: dict[str, Any] = {
+    "exports": [
+        {
+            "host": "sn-nas-a.ksm.internal",
+            "path": "/ksm/grabow/gold",
+            "capacity_gib": 100,
+            "sections": ["A", "B"],
+        },
+        {
+            "host": "sn-nas-a.ksm.internal",
+            "path": "/ksm/grabow/silver",
+            "capacity_gib": 60,
+            "sections": ["A", "B"],
+        },
+    ]
+}
+
 # Notes each call beside itself and answers with the address of the metadata.
 GUEST_DRIVER = """\
 #!{python}
@@ -64,6 +81,11 @@ class VCenter:
     def server(self) -> str:
         return f"{self.host}:{self.port}"
 
+    def grow_export(self, path: str, capacity_gib: int) -> None:
+        """What the array's administrators do."""
+        exports = [{**e, "capacity_gib": capacity_gib} if e["path"] == path else e for e in ARRAY["exports"]]
+        (self.folder / "array.json").write_text(json.dumps({"exports": exports}))
+
     def guest_calls(self) -> list[tuple[str, dict[str, Any]]]:
         """What the guest driver was asked to do, in order."""
         calls = self.folder / "calls"
@@ -80,6 +102,7 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
     ensure_certificates(folder, "vcenter-test")
     ensure_password(folder / "password")
     (folder / "inventory.json").write_text(json.dumps(INVENTORY))
+    (folder / "array.json").write_text(json.dumps(ARRAY))
     driver = folder / "guest-driver"
     driver.write_text(GUEST_DRIVER.format(python=sys.executable))
     driver.chmod(0o700)
@@ -92,6 +115,7 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
                 *("--tls-cert", str(folder / "server.pem"), "--tls-key", str(folder / "server.key")),
                 *("--user", USER, "--password-file", str(folder / "password")),
                 *("--guest-driver", str(driver), "--ready-file", str(folder / "ready")),
+                *("--array", str(folder / "array.json")),
             ],
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -149,6 +173,9 @@ class Stack:
     def up(self) -> str:
         return self.pulumi("up", "--yes", "--skip-preview", "--parallel", "8")
 
+    def refresh(self) -> str:
+        return self.pulumi("refresh", "--yes", "--skip-preview")
+
     def assert_settled(self) -> None:
         """Neither the program nor the data centre differ from what the engine believes."""
         self.pulumi("preview", "--expect-no-changes", "--diff")
@@ -156,14 +183,12 @@ class Stack:
         self.pulumi("preview", "--expect-no-changes", "--diff")
 
 
-@pytest.fixture
-def stack(vcenter: VCenter, tmp_path: Path) -> Stack:
-    """The test program, not yet deployed."""
-    folder = tmp_path / "project"
+def new_stack(vcenter: VCenter, folder: Path, program: Path, **config: object) -> Stack:
+    """A program as a stack, not yet deployed."""
     (folder / "backend").mkdir(parents=True)
     project = {
         "name": "vcenter-test",
-        "main": str(HERE / "program"),
+        "main": str(program),
         "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}},
     }
     (folder / "Pulumi.yaml").write_text(json.dumps(project))
@@ -182,5 +207,11 @@ def stack(vcenter: VCenter, tmp_path: Path) -> Stack:
     }
     new = Stack(folder, environment)
     new.pulumi("stack", "init", "test")
-    new.configure(cpus=2, memory=2048, extra_disk=0, machines=True)
+    new.configure(**config)
     return new
+
+
+@pytest.fixture
+def stack(vcenter: VCenter, tmp_path: Path) -> Stack:
+    """The test program, not yet deployed."""
+    return new_stack(vcenter, tmp_path / "project", HERE / "program", cpus=2, memory=2048, extra_disk=0, machines=True)

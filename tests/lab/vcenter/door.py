@@ -50,6 +50,9 @@ class Door:
     def machines(self) -> dict[str, Any]:
         return {vm.name: vm for vm in self._all(vim.VirtualMachine)}
 
+    def datastores(self) -> dict[str, Any]:
+        return {store.name: store for store in self._all(vim.Datastore)}
+
     def cluster(self) -> Any:
         (cluster,) = self._all(vim.ClusterComputeResource)
         return cluster
