@@ -11,7 +11,7 @@ from datetime import date
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 from pydantic_core import PydanticCustomError
 
 KEY_PATTERN = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -55,6 +55,10 @@ SectionKey = Literal["A", "B"]
 ServiceLevel = Literal[1, 2, 3, 4]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
+SharedRole = Literal["backup"]
+Location = Literal["A", "B", "outside"]
+BackupPlace = Literal["own-section", "other-section", "outside"]
+BackupMedium = Literal["array", "disk", "object", "tape"]
 ZoneKey = Literal[
     "clients",
     "laptops",
@@ -176,6 +180,10 @@ class DataDisk(Declared):
     size_gib: StrictInt = Field(ge=1, le=64_000, description="size in GiB; can grow later, never shrink")
     tier: Key = Field(description="storage tier of the platform, for example gold-mirrored")
     mount: AbsolutePath = Field(description="where the disk is mounted, for example /srv/data")
+    backup: Key | None = Field(
+        default=None, description="backup class of the platform; none: not backed up; left out: by the service level"
+    )
+    backup_reason: str = Field(default="", description="with backup none: why its data may be lost")
 
 
 class Server(Declared):
@@ -455,6 +463,86 @@ class ServiceLevelTarget(Declared):
     rto_hours: StrictInt = Field(ge=0, description="recovery time: it runs again within so many hours")
 
 
+class SharedZone(Declared):
+    """A network of the data centre's own, outside all members' blocks and VLANs."""
+
+    cidr: Network = Field(description="for example 10.96.81.0/24")
+    vlan: StrictInt = Field(ge=2, le=4094, description="outside the range that members' zones come from")
+
+
+class SharedServer(Declared):
+    """A machine of the data centre's own: a physical one outside the cluster, which no stack creates."""
+
+    role: SharedRole = Field(description="what it does; decides how it is configured")
+    zone: ZoneKey = Field(description="the shared zone that it stands in")
+    address: Address = Field(description="its address in that zone")
+    location: Location = Field(description="fire section, or outside both")
+    directory: DnsDomain | None = Field(
+        default=None, description="identity domain that it is joined to; left out: none"
+    )
+
+
+class SharedMachines(Declared):
+    """The data centre's own machines and their networks."""
+
+    short: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}$")] = Field(
+        description="prefix of their host names, two to four letters"
+    )
+    dns_domain: DnsDomain = Field(description="domain of their names, for example ksm.internal")
+    zones: dict[ZoneKey, SharedZone] = Field(min_length=1, description="their networks, by kind of zone")
+    servers: dict[ServerKey, SharedServer] = Field(
+        min_length=1, description="the machines, by key; the host name is <short>-<key>"
+    )
+
+
+class BackupRepository(Declared):
+    """Where backups are kept: a folder on one of the shared machines."""
+
+    server: ServerKey = Field(description="the shared machine, by its key")
+    path: AbsolutePath = Field(description="mount point of the disk that holds it, for example /srv/backup")
+    medium: BackupMedium = Field(description="what the data lie on; members' own data lie on an array")
+    append_only: StrictBool = Field(
+        default=True, description="whoever backs up can add, but neither change nor delete; false: can delete"
+    )
+
+
+class BackupRetention(Declared):
+    """How long backups are kept."""
+
+    all_days: StrictInt = Field(ge=1, le=90, description="every single one is kept for so many days")
+    hourly: StrictInt = Field(default=0, ge=0, le=1000, description="after that, the last one of so many hours")
+    daily: StrictInt = Field(ge=1, le=1000, description="the last one of so many days")
+    weekly: StrictInt = Field(default=0, ge=0, le=1000, description="the last one of so many weeks")
+    monthly: StrictInt = Field(default=0, ge=0, le=1000, description="the last one of so many months")
+
+
+class BackupClass(Declared):
+    """How data are backed up (BSI CON.3.A1: loss that is bearable, copies, keeping)."""
+
+    title: str = Field(min_length=2, description="what people call it, for example stündlich")
+    rpo_hours: StrictInt = Field(ge=1, le=168, description="data of at most so many hours are lost")
+    keep: BackupRetention = Field(description="how long backups are kept")
+    copies: tuple[BackupPlace, ...] = Field(
+        min_length=1, description="where copies go, beside the original: own-section, other-section, outside"
+    )
+    restore_test_days: StrictInt = Field(
+        ge=1, le=366, description="each copy is restored as a test at least once in so many days (BSI CON.3.A15)"
+    )
+
+
+class BackupConcept(Declared):
+    """The data centre's backup concept (BSI CON.3.A4)."""
+
+    repositories: dict[Key, BackupRepository] = Field(min_length=1, description="where backups are kept, by key")
+    classes: dict[Key, BackupClass] = Field(min_length=1, description="how data are backed up, by key")
+    by_service_level: dict[Annotated[str, StringConstraints(pattern="^[1-4]$")], Key] = Field(
+        description="the class of every data disk that states none, by its server's service level"
+    )
+    quota_percent: StrictInt = Field(
+        default=300, ge=100, le=2000, description="room of a server in each repository, in percent of its disks' size"
+    )
+
+
 class PlatformDeclaration(Declared):
     """The shared data centre."""
 
@@ -476,6 +564,8 @@ class PlatformDeclaration(Declared):
         description="what the levels 1 to 4 promise", default_factory=dict
     )
     reserves: Reserves = Reserves()
+    shared: SharedMachines | None = Field(default=None, description="the data centre's own machines")
+    backup: BackupConcept | None = Field(default=None, description="how members' data are backed up")
     licences: dict[Key, LicencePool] = Field(
         default_factory=dict, description="licences that were bought, by the catalogue's key of the application"
     )

@@ -15,6 +15,7 @@ from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.checks import Scope, check_catalogue, check_member, check_platform
 from ksm_onboard.planning.checks_across import Across, Members, check_across
 from ksm_onboard.planning.checks_applications import check_applications, check_licences, check_references
+from ksm_onboard.planning.checks_backup import check_backup, check_backup_concept
 from ksm_onboard.planning.checks_capacity import check_capacity
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
 from ksm_onboard.planning.checks_waves import check_waves
@@ -66,7 +67,7 @@ class Declarations:
     def findings(self, only: Iterable[str] | None = None) -> list[Finding]:
         """Everything to put right, in all declarations or in those of ``only`` and what they build on."""
         keys = self.member_keys if only is None else list(only)
-        findings = [*self.platform.findings, *check_platform(self.platform), *self._catalogue[1]]
+        findings = [*self._of_platform(), *self._catalogue[1]]
         findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
         of_members: dict[Finding, dict[str, None]] = {}
         for key in keys:
@@ -81,12 +82,15 @@ class Declarations:
             findings += self._orphan_findings()
         return in_order(findings)
 
+    def _of_platform(self) -> list[Finding]:
+        return [*self.platform.findings, *check_platform(self.platform), *bounded(check_backup_concept(self.platform))]
+
     def _findings_of(self, member: DeclaredMember) -> list[Finding]:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
             found = check_member(scope)
-            for check in (check_identity, check_zones, check_applications, check_waves):
+            for check in (check_identity, check_zones, check_applications, check_waves, check_backup):
                 found += bounded(check(scope))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
         return findings
@@ -146,7 +150,7 @@ class Declarations:
 
     def platform_plan(self) -> PlatformPlan:
         """The plan of the shared data centre. Raises DeclarationRefusedError if it has errors."""
-        _refuse_errors([*self.platform.findings, *check_platform(self.platform)])
+        _refuse_errors(self._of_platform())
         platform = self.platform.content
         if platform is None:
             raise DeclarationRefusedError(

@@ -22,6 +22,7 @@ from ksm_onboard.declaration.models import (
 from ksm_onboard.planning.addressing import gateway_of
 from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
+from ksm_onboard.planning.backup import plan_backups
 from ksm_onboard.planning.placement import datastore_for, first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
@@ -76,6 +77,7 @@ def plan_member(
     sections = placed(declared, declaration, platform)
     servers = tuple(_servers(declaration, platform, sections, catalogue))
     workstations = tuple(_workstations(declared, declaration, catalogue))
+    shares, databases = tuple(_shares(declaration)), tuple(_databases(declaration))
     used = {key for server in servers for key in server.applications}
     used |= {key for workstation in workstations for key in workstation.applications}
     return Plan(
@@ -102,16 +104,7 @@ def plan_member(
             placements=tuple(_placements(member.key, servers, platform)),
             pairs=tuple(_pairs(member.key, servers)),
             permissions=_permissions(member.key, platform.vcenter.principal_domain),
-            shares=tuple(
-                SharePlan(
-                    name=key,
-                    server=server_name(member.short, share.server),
-                    path=given(share_path(key, share, declaration.servers[share.server])),
-                    groups=share.groups or (key,),
-                    comment=share.comment,
-                )
-                for key, share in declaration.shares.items()
-            ),
+            shares=shares,
             print_queues=tuple(
                 PrintQueuePlan(
                     name=key,
@@ -123,7 +116,7 @@ def plan_member(
                 )
                 for key, printer in declaration.printers.items()
             ),
-            databases=tuple(_databases(declaration)),
+            databases=databases,
             workstations=workstations,
             applications=tuple(
                 ApplicationPlan(
@@ -142,6 +135,11 @@ def plan_member(
             legacy_networks=tuple(
                 LegacyNetworkPlan(key=key, **network.model_dump())
                 for key, network in declaration.networks.legacy.items()
+            ),
+            backups=tuple(
+                plan_backups(
+                    tuple(zip(declaration.servers.values(), servers, strict=True)), shares, databases, platform
+                )
             ),
         ),
     )
@@ -285,6 +283,17 @@ def _permissions(member: str, domain: str) -> tuple[PermissionPlan, ...]:
         PermissionPlan(principal=f"{domain}\\ksm-{member}-{group}", role=role, is_group=True, propagate=True)
         for group, role in (("operators", OPERATOR_ROLE), ("auditors", AUDITOR_ROLE))
     )
+
+
+def _shares(declaration: MemberDeclaration) -> Iterator[SharePlan]:
+    for key, share in declaration.shares.items():
+        yield SharePlan(
+            name=key,
+            server=server_name(declaration.member.short, share.server),
+            path=given(share_path(key, share, declaration.servers[share.server])),
+            groups=share.groups or (key,),
+            comment=share.comment,
+        )
 
 
 def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:

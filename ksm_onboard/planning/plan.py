@@ -13,12 +13,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ksm_onboard.declaration.models import (
+    BackupMedium,
     DevicePlatform,
+    Location,
     MemberKind,
     Need,
     SectionKey,
     ServerRole,
     ServiceLevel,
+    SharedRole,
     ZoneKey,
 )
 
@@ -117,6 +120,71 @@ class HypervisorPlan(Planned):
     memory_gib: int
 
 
+class SharedZonePlan(Planned):
+    """A network of the data centre's own machines."""
+
+    key: ZoneKey
+    title: str
+    vlan: int
+    cidr: IPv4Network
+    gateway: IPv4Address
+
+
+class LocalDiskPlan(Planned):
+    """A disk of a machine that is no VM; ``unit_number`` counts from 1 behind the system disk."""
+
+    unit_number: int
+    label: str
+    mount: str
+
+
+class SharedServerPlan(Planned):
+    """One of the data centre's own machines: physical, created by no stack, configured like any other."""
+
+    name: str
+    fqdn: str
+    role: SharedRole
+    zone: ZoneKey
+    location: Location
+    address: IPv4Address
+    prefix_length: int
+    gateway: IPv4Address
+    disks: tuple[LocalDiskPlan, ...]
+    directory: str | None = None
+
+
+class BackupRepositoryPlan(Planned):
+    """Where backups are kept; ``server`` is a shared machine's host name."""
+
+    key: str
+    server: str
+    location: Location
+    path: str
+    medium: BackupMedium
+    append_only: bool
+
+
+class BackupRetentionPlan(Planned):
+    """How long backups are kept: all of them for ``all_days``, then the last of each hour, day, week, month."""
+
+    all_days: int
+    hourly: int
+    daily: int
+    weekly: int
+    monthly: int
+
+
+class BackupClassPlan(Planned):
+    """How data are backed up. ``interval_minutes`` between backups is half the RPO: one may fail."""
+
+    key: str
+    title: str
+    rpo_hours: int
+    interval_minutes: int
+    keep: BackupRetentionPlan
+    restore_test_days: int
+
+
 class PlatformPlan(Planned):
     """The shared data centre: what the platform stack creates and what members refer to."""
 
@@ -136,6 +204,22 @@ class PlatformPlan(Planned):
     tag_categories: tuple[TagCategoryPlan, ...]
     roles: tuple[RolePlan, ...]
     baseline: BaselinePlan
+    shared_zones: tuple[SharedZonePlan, ...] = ()
+    shared_servers: tuple[SharedServerPlan, ...] = ()
+    backup_repositories: tuple[BackupRepositoryPlan, ...] = ()
+    backup_classes: tuple[BackupClassPlan, ...] = ()
+
+    def shared_server(self, name: str) -> SharedServerPlan:
+        """The shared machine of that host name. Raises KeyError if there is none."""
+        return {server.name: server for server in self.shared_servers}[name]
+
+    def backup_repository(self, key: str) -> BackupRepositoryPlan:
+        """The backup repository of that key. Raises KeyError if there is none."""
+        return {repository.key: repository for repository in self.backup_repositories}[key]
+
+    def backup_class(self, key: str) -> BackupClassPlan:
+        """The backup class of that key. Raises KeyError if there is none."""
+        return {backup_class.key: backup_class for backup_class in self.backup_classes}[key]
 
 
 # --- the member ---------------------------------------------------------------------------
@@ -343,6 +427,27 @@ class ApplicationPlan(Planned):
     uncertain: tuple[str, ...]
 
 
+class BackupPlan(Planned):
+    """What of one server is backed up together: a data disk's files, or the databases that lie on it.
+
+    ``copies`` are the keys of the repositories; none where the declaration says that nothing is backed up, for
+    ``reason``. ``schedule`` is a systemd calendar expression in the data centre's time zone; ``quota_gib`` the
+    server's room in each repository, all its disks together. ``covers`` names the shares or databases in it.
+    """
+
+    server: str
+    name: str
+    kind: Literal["files", "databases"]
+    path: str
+    size_gib: int
+    backup_class: str | None
+    reason: str
+    copies: tuple[str, ...]
+    schedule: str
+    quota_gib: int
+    covers: tuple[str, ...]
+
+
 class MemberPlan(Planned):
     """Everything that is decided for one member."""
 
@@ -372,6 +477,7 @@ class MemberPlan(Planned):
     waves: tuple[WavePlan, ...] = ()
     freezes: tuple[FreezePlan, ...] = ()
     legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
+    backups: tuple[BackupPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:
         """The server of that name. Raises KeyError if there is none."""

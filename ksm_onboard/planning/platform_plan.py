@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
+from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
 from ksm_onboard.planning.plan import (
     BaselinePlan,
     DatastorePlan,
@@ -113,6 +114,10 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
             login_banner=baseline.login_banner,
             dns_forwarders=baseline.dns_forwarders,
         ),
+        shared_zones=tuple(plan_shared_zones(declaration.shared)),
+        shared_servers=tuple(plan_shared_servers(declaration)),
+        backup_repositories=tuple(plan_repositories(declaration)),
+        backup_classes=tuple(plan_classes(declaration.backup)),
     )
 
 

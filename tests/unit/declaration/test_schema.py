@@ -153,7 +153,7 @@ servers:
     memory_gib: 4
     tier: silver-mirrored
     service_level: 3
-    disks: {data: {size_gib: 10, tier: gold-mirrored, mount: /srv/web}}
+    disks: {data: {size_gib: 10, tier: gold-mirrored, mount: /srv/web, backup: none, backup_reason: Probe}}
     applications: [nginx]
   file01: {address: 10.64.12.99, section: A}
 shares: {verwaltung: {server: file01, path: /srv/data/verwaltung, groups: [verwaltung], comment: Ablage}}
