@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ksm_onboard.cli import findings_output, terminal
-from ksm_onboard.errors import ExitCode
+from ksm_onboard.errors import ExitCode, NotReadyError
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan
-from ksm_onboard.project import find_project
+from ksm_onboard.project import Project, find_project
+from ksm_onboard.provisioning.deployed import Found, find_deployed, read_exported
 
 Json = Annotated[bool, typer.Option("--json", help="machine-readable output on stdout")]
 MemberKey = Annotated[str, typer.Argument(metavar="MEMBER", help="key of the member, for example grabow")]
@@ -32,27 +35,63 @@ def check(
         Format, typer.Option("--format", help="sarif and codequality: for pipelines (docs/reference/check-output.md)")
     ] = Format.TERMINAL,
     json: Annotated[bool, typer.Option("--json", help="the same as --format json")] = False,
+    deployed: Annotated[
+        bool | None,
+        typer.Option(
+            "--deployed/--no-deployed",
+            help="compare with what stands, by Pulumi's state on this machine: every member must have one / none is "
+            "looked at. Default: those members that have one",
+        ),
+    ] = None,
+    exported: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--deployed-state",
+            metavar="FILE",
+            help="compare with this state instead, made by: pulumi stack export -s MEMBER --file FILE",
+        ),
+    ] = None,
 ) -> None:
     """Check declarations: every error at once, with file, line and column. Touches nothing."""
     if json and shown_as not in (Format.TERMINAL, Format.JSON):
         raise typer.BadParameter(f"--json contradicts --format {shown_as}")
+    if exported and deployed is False:
+        raise typer.BadParameter("--deployed-state contradicts --no-deployed")
     project = find_project()
     declarations = Declarations(project)
     for key in members or ():
         declarations.require(key)
-    findings = declarations.findings(members or None)
-    errors = sum(finding.severity == "error" for finding in findings)
     checked = members or declarations.member_keys
+    stands = _what_stands(project, checked, deployed, exported or [])
+    findings = replace(declarations, deployed=stands.deployed).findings(members or None)
+    errors = sum(finding.severity == "error" for finding in findings)
     if json or shown_as is Format.JSON:
-        terminal.print_json(findings_output.as_json(findings, project.root, checked))
+        terminal.print_json(findings_output.as_json(findings, project.root, checked, stands))
     elif shown_as is Format.SARIF:
-        terminal.print_json(findings_output.as_sarif(findings, project.root))
+        terminal.print_json(findings_output.as_sarif(findings, project.root, stands=stands))
     elif shown_as is Format.CODE_QUALITY:
         terminal.print_json(findings_output.as_code_quality(findings, project.root))
     else:
         terminal.print_findings(findings, project.root)
         terminal.err.print(f"checked {', '.join(checked)}: {errors} error(s), {len(findings) - errors} warning(s)")
+    for line in findings_output.about_deployed(stands):
+        terminal.err.print(line, markup=False)
     raise typer.Exit(ExitCode.DECLARATION_REFUSED if errors else ExitCode.OK)
+
+
+def _what_stands(project: Project, checked: list[str], wanted: bool | None, exported: list[Path]) -> Found:
+    """The deployed states to compare with. Raises NotReadyError if one is wanted that there is not."""
+    if wanted is False:
+        return Found(missing=dict.fromkeys(checked, "--no-deployed"))
+    stands = read_exported(exported, checked) if exported else find_deployed(project, checked)
+    if wanted and stands.missing:
+        member, why = next(iter(stands.missing.items()))
+        raise NotReadyError(
+            f"cannot compare {member} with what stands: {why}",
+            hint=f"export its state where it is kept: pulumi stack export -s {member} --file FILE, "
+            "and give it with --deployed-state FILE; or leave --deployed out",
+        )
+    return stands
 
 
 def plan(member: MemberKey, json: Json = False) -> None:

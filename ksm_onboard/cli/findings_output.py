@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import quote
 
-from ksm_onboard.declaration.findings import Finding, relative
+from ksm_onboard.declaration.findings import Finding, relative, some
 from ksm_onboard.declaration.rules import Rule
+from ksm_onboard.provisioning.deployed import Found
 
 RULES_PAGE = Path("docs/reference/rules.md")
 SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -44,10 +45,21 @@ def fingerprints(findings: Sequence[Finding], root: Path) -> list[str]:
     return result
 
 
-def as_json(findings: Sequence[Finding], root: Path, checked: Sequence[str]) -> dict[str, Any]:
+def about_deployed(stands: Found) -> list[str]:
+    """Which members were compared with what stands, and which were not: a check that was skipped is told."""
+    lines = [f"compared with what stands: {key} ({state.source})" for key, state in stands.deployed.items()]
+    by_reason: dict[str, list[str]] = {}
+    for key, why in stands.missing.items():
+        by_reason.setdefault(why, []).append(key)
+    return lines + [f"not compared with what stands: {some(keys)} ({why})" for why, keys in by_reason.items()]
+
+
+def as_json(findings: Sequence[Finding], root: Path, checked: Sequence[str], stands: Found) -> dict[str, Any]:
     """The toolkit's own format; ``checked`` are the members that were looked at."""
     return {
         "checked": list(checked),
+        "compared_with_deployed": {key: state.source for key, state in stands.deployed.items()},
+        "not_compared_with_deployed": dict(stands.missing),
         "errors": sum(finding.severity == "error" for finding in findings),
         "findings": [finding.as_json(root) for finding in findings],
     }
@@ -67,8 +79,13 @@ def as_code_quality(findings: Sequence[Finding], root: Path) -> list[dict[str, A
     ]
 
 
-def as_sarif(findings: Sequence[Finding], root: Path, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """A SARIF log with one run; every rule that there is, so that its explanation is one click away."""
+def as_sarif(
+    findings: Sequence[Finding], root: Path, environment: Mapping[str, str] | None = None, stands: Found | None = None
+) -> dict[str, Any]:
+    """A SARIF log with one run; every rule that there is, so that its explanation is one click away.
+
+    What was compared with the deployed state, and what was not, are notifications (section 3.20.21).
+    """
     rules: tuple[str, ...] = get_args(Rule)
     page, meanings = _page(root, os.environ if environment is None else environment), _meanings(root)
     return {
@@ -84,6 +101,14 @@ def as_sarif(findings: Sequence[Finding], root: Path, environment: Mapping[str, 
                     }
                 },
                 "originalUriBaseIds": {_BASE: {"description": {"text": "the project's folder"}}},
+                "invocations": [
+                    {
+                        "executionSuccessful": True,
+                        "toolExecutionNotifications": [
+                            {"level": "note", "message": {"text": line}} for line in about_deployed(stands or Found())
+                        ],
+                    }
+                ],
                 "columnKind": "unicodeCodePoints",
                 "results": [
                     {

@@ -64,6 +64,11 @@ def relative(file: Path, root: Path) -> str:
         return str(file)
 
 
+def some(names: Sequence[str]) -> str:
+    """The first five of ``names``, and how many more there are."""
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 # So many of one kind of trouble are told one by one; a list nobody reads to its end helps nobody.
 TOLD_ONE_BY_ONE = 1000
 

@@ -130,6 +130,7 @@ Rule = Literal[
     "wave-in-freeze",
     # what never changes
     "immutable-changed",
+    "deployed-removed",
     # the platform
     "datastore-unknown",
     "hypervisor-twice",

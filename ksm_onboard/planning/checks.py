@@ -8,7 +8,7 @@ a reference to an entry that was itself set aside for an error is not reported a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from ipaddress import IPv4Address
@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from ksm_onboard.declaration.effective import DeclaredMember
-from ksm_onboard.declaration.findings import Finding, Place, bounded
+from ksm_onboard.declaration.findings import Finding, Place, bounded, some
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
 from ksm_onboard.declaration.models import (
     HOST_NAME_LENGTH,
@@ -212,7 +212,7 @@ def _allocation(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             rule="not-allocated",
             place=scope.member.devices.place(lacking[0]),
-            message=f"{len(names)} workstations have no address yet: {_some(names)}",
+            message=f"{len(names)} workstations have no address yet: {some(names)}",
             hint=hint,
         )
     made = Counter(record.workstations.values())
@@ -260,10 +260,6 @@ def _contradictions(scope: Scope) -> Iterator[Finding]:
                 allowed=str(was),
                 hint=f"keep what was given out, or release it: ksm-onboard allocate {key} --release {name}",
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _networks(scope: Scope) -> Iterator[Finding]:

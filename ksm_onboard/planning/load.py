@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
-from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order
+from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order, some
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
 from ksm_onboard.declaration.models import PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord, record_file
@@ -17,9 +17,11 @@ from ksm_onboard.planning.checks_across import Across, Members, check_across
 from ksm_onboard.planning.checks_applications import check_applications, check_licences, check_references
 from ksm_onboard.planning.checks_backup import check_backup, check_backup_concept
 from ksm_onboard.planning.checks_capacity import check_capacity
+from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
+from ksm_onboard.planning.deployed import Deployed
 from ksm_onboard.planning.member_plan import plan_member
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.planning.platform_plan import plan_platform
@@ -30,10 +32,14 @@ PLATFORM = "schwerin"
 
 @dataclass(frozen=True)
 class Declarations:
-    """Everything that is declared in one checkout: the platform, the catalogue, all members."""
+    """Everything that is declared in one checkout: the platform, the catalogue, all members.
+
+    ``deployed`` is what stands, by member; members that are not in it are not compared with what stands.
+    """
 
     project: Project
     archetypes: Archetypes = field(default_factory=Archetypes)
+    deployed: Mapping[str, Deployed] = field(default_factory=dict)
 
     @cached_property
     def platform(self) -> Loaded[PlatformDeclaration]:
@@ -70,8 +76,9 @@ class Declarations:
         findings = [*self._of_platform(), *self._catalogue[1]]
         findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
         of_members: dict[Finding, dict[str, None]] = {}
+        shared_is_sound = not _has_errors(findings)
         for key in keys:
-            for finding in self._findings_of(self.members[key]):
+            for finding in self._findings_of(self.members[key], shared_is_sound):
                 of_members.setdefault(finding, {})[key] = None
         findings += [self._addressed(finding, list(concerned)) for finding, concerned in of_members.items()]
         for found in [*check_across(self.members), *self._across()]:
@@ -85,7 +92,7 @@ class Declarations:
     def _of_platform(self) -> list[Finding]:
         return [*self.platform.findings, *check_platform(self.platform), *bounded(check_backup_concept(self.platform))]
 
-    def _findings_of(self, member: DeclaredMember) -> list[Finding]:
+    def _findings_of(self, member: DeclaredMember, shared_is_sound: bool) -> list[Finding]:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
@@ -93,6 +100,15 @@ class Declarations:
             for check in (check_identity, check_zones, check_applications, check_waves, check_backup):
                 found += bounded(check(scope))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
+            if (stands := self.deployed.get(member.key)) is not None:
+                findings = superseding(findings, check_deployed(scope, stands))
+                # What is only declared otherwise than it stands can be planned, and its disks are looked at, too.
+                plannable = shared_is_sound and not _has_errors(
+                    [f for f in findings if f.rule not in DECLARED_OTHERWISE]
+                )
+                if plannable:
+                    plan = plan_member(member, self.platform.content, self.catalogue)
+                    findings += check_planned(scope, stands, plan.member)
         return findings
 
     def _across(self) -> list[Across]:
@@ -113,7 +129,7 @@ class Declarations:
         own = {f for key in concerned for f in self.members[key].files}
         if finding.place.file in own:
             return finding
-        concerns = f"concerns {_some(concerned)}, where it can be stated differently"
+        concerns = f"concerns {some(concerned)}, where it can be stated differently"
         return replace(finding, hint=f"{finding.hint}; {concerns}" if finding.hint else concerns)
 
     def _orphan_findings(self) -> list[Finding]:
@@ -159,12 +175,12 @@ class Declarations:
         return plan_platform(platform)
 
 
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+def _has_errors(findings: list[Finding]) -> bool:
+    return any(finding.severity == "error" for finding in findings)
 
 
 def _refuse_errors(findings: list[Finding]) -> None:
-    if any(finding.severity == "error" for finding in findings):
+    if _has_errors(findings):
         raise DeclarationRefusedError(findings)
 
 

@@ -13,6 +13,7 @@ from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
+RECORDED_STATE = ROOT / "tests/unit/provisioning/grabow.state.json"
 
 # Other work on the machine must not make a test fail: nothing here is about speed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -127,6 +127,26 @@ def test_plain_pulumi_sees_no_changes(checkout: Checkout, onboarded: dict[str, A
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_change_of_what_stands_is_refused_before_anything_is_touched(
+    checkout: Checkout, onboarded: dict[str, Any]
+) -> None:
+    assert checkout.ksm("check", "grabow", "--deployed").returncode == 0
+    declaration = checkout.root / "stacks" / "grabow.yaml"
+    sound = declaration.read_text(encoding="utf-8")
+    moved = "servers:\n  app01: {address: 10.64.10.77}\n  file01: {disks: {data: {size_gib: 20}}}\ndepartments:"
+    declaration.write_text(sound.replace("departments:", moved, 1), encoding="utf-8")
+    try:
+        here = checkout.ksm("check", "grabow", "--deployed", "--json")
+        export = checkout.root / "grabow.state.json"
+        assert checkout.pulumi("stack", "export", "-s", "grabow", "--file", str(export)).returncode == 0
+        elsewhere = checkout.ksm("check", "grabow", "--deployed-state", str(export), "--json", KSM_LAB="another")
+    finally:
+        declaration.write_text(sound, encoding="utf-8")
+    for done in (here, elsewhere):
+        assert done.returncode == 3
+        assert [f["rule"] for f in json.loads(done.stdout)["findings"]] == ["immutable-changed"] * 2
+
+
 def test_plain_ansible_works_on_the_inventory(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     done = checkout.run(".venv/bin/ansible-playbook", "-i", "inventories/grabow", "roles/site.yml", "-l", "gra-dns01")
     assert done.returncode == 0, done.stdout[-2000:]

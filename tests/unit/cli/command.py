@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from ksm_onboard.cli import main, terminal
+from ksm_onboard.connection import CONNECTION_VARIABLE, LAB_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ def run(*arguments: str, cwd: Path) -> Done:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
         patch.chdir(cwd)
+        for chosen in (CONNECTION_VARIABLE, LAB_VARIABLE, "PULUMI_BACKEND_URL"):
+            patch.delenv(chosen, raising=False)
         patch.setattr(sys, "argv", ["ksm-onboard", *arguments])
         patch.setattr(sys, "stdin", io.StringIO())
         patch.setattr(terminal.out, "width", 200)

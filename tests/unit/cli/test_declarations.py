@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from ksm_onboard.project import Project
 from tests.unit.cli.command import run
+from tests.unit.conftest import RECORDED_STATE
 
 
 def test_check_passes_what_is_committed(checkout: Project) -> None:
@@ -75,3 +77,43 @@ def test_outside_a_project(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (5, "")
     assert "no project here" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- what stands --------------------------------------------------------------------------
+
+
+def test_a_check_says_what_it_was_not_compared_with(checkout: Project) -> None:
+    done = run("check", cwd=checkout.root)
+    assert done.returncode == 0
+    assert "not compared with what stands: grabow (no stack of it in .state/lab/pulumi)" in done.stderr
+    report = json.loads(run("check", "--json", "--no-deployed", cwd=checkout.root).stdout)
+    assert report["not_compared_with_deployed"] == {"grabow": "--no-deployed"}
+    sarif = json.loads(run("check", "--format", "sarif", cwd=checkout.root).stdout)
+    ((notification,),) = (i["toolExecutionNotifications"] for i in sarif["runs"][0]["invocations"])
+    assert notification["message"]["text"].startswith("not compared with what stands")
+
+
+def test_a_change_of_what_stands_is_refused(checkout: Project, grabow: Path) -> None:
+    """The state in the backend is found by itself; elsewhere an export serves."""
+    backend = checkout.state / "lab/pulumi/.pulumi/stacks/ksm-onboard/grabow.json"
+    backend.parent.mkdir(parents=True)
+    shutil.copy(RECORDED_STATE, backend)
+    text = grabow.read_text("utf-8").replace("departments:", "zones: {clients: {vlan: 1999}}\ndepartments:")
+    grabow.write_text(text, encoding="utf-8")
+    for options in ((), ("--deployed",), ("--deployed-state", str(RECORDED_STATE))):
+        done = run("check", *options, cwd=checkout.root)
+        assert done.returncode == 3
+        assert "[immutable-changed] the zone clients stands in VLAN 1210" in done.stderr
+        assert "compared with what stands: grabow (" in done.stderr
+    done = run("check", "--no-deployed", cwd=checkout.root)
+    assert "immutable-changed" not in done.stderr
+    assert "allocation-contradicts" in done.stderr
+
+
+def test_a_state_that_is_wanted_must_be_there(checkout: Project) -> None:
+    done = run("check", "--deployed", cwd=checkout.root)
+    assert done.returncode == 5
+    assert "pulumi stack export -s grabow" in done.stderr
+    assert run("check", "--deployed-state", "nowhere.json", cwd=checkout.root).returncode == 5
+    both = run("check", "--no-deployed", "--deployed-state", str(RECORDED_STATE), cwd=checkout.root)
+    assert both.returncode == 2
