@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from ksm_onboard.cli import terminal
 from ksm_onboard.cli.declarations import Json
 from ksm_onboard.connection import lab_name, lab_shift
-from ksm_onboard.lab import instance
+from ksm_onboard.errors import ExitCode, OnboardError
+from ksm_onboard.lab import instance, losses
 from ksm_onboard.lab.base_image import ensure_base_image
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
 from ksm_onboard.lab.prerequisites import install_prerequisites
@@ -71,4 +74,73 @@ def status(json: Json = False) -> None:
         f"Hosts ({len(now.hosts)})",
         ("name", "kind", "state", "declared", "reachable at"),
         ((h.name, h.kind, h.state, h.address, f"{h.reachable_at}:{h.port}") for h in now.hosts),
+    )
+
+
+_Section = Annotated[str | None, typer.Option("--section", help="a fire section, such as A")]
+_Host = Annotated[str | None, typer.Option("--host", help="a hypervisor host")]
+_Datastore = Annotated[str | None, typer.Option("--datastore", help="a datastore")]
+_Link = Annotated[str | None, typer.Option("--link", help="an uplink of a host, as HOST/UPLINK")]
+
+
+@app.command()
+def lose(
+    section: _Section = None, host: _Host = None, datastore: _Datastore = None, link: _Link = None, json: Json = False
+) -> None:
+    """Let a fire section, host, datastore or uplink of the lab fail, and wait for what HA makes of it."""
+    what = _losable(section, host, datastore, link)
+    if what is None:
+        raise _UsageError("say what is lost: --section, --host, --datastore or --link")
+    control = losses.Control.of(lab_name())
+    control.lose(what)
+    _show(control.settled(), json=json)
+
+
+@app.command()
+def restore(
+    section: _Section = None, host: _Host = None, datastore: _Datastore = None, link: _Link = None, json: Json = False
+) -> None:
+    """Let what was lost come back; without an option, everything."""
+    what = _losable(section, host, datastore, link)
+    control = losses.Control.of(lab_name())
+    if what is None:
+        control.restore_everything()
+    else:
+        control.restore(what)
+    _show(control.settled(), json=json)
+
+
+class _UsageError(OnboardError):
+    exit_code = ExitCode.USAGE
+
+
+def _losable(section: str | None, host: str | None, datastore: str | None, link: str | None) -> losses.Losable | None:
+    chosen: list[losses.Losable] = []
+    if section is not None:
+        chosen.append(losses.Section(section))
+    if host is not None:
+        chosen.append(losses.Host(host))
+    if datastore is not None:
+        chosen.append(losses.Datastore(datastore))
+    if link is not None:
+        name, separator, uplink = link.partition("/")
+        if not separator:
+            raise _UsageError(f"--link {link}: a host and its uplink are needed", hint="for example sn-esx-a01/uplink1")
+        chosen.append(losses.Link(name, uplink))
+    if len(chosen) > 1:
+        raise _UsageError("only one of --section, --host, --datastore and --link at a time")
+    return chosen[0] if chosen else None
+
+
+def _show(now: losses.LabState, *, json: bool) -> None:
+    if json:
+        terminal.print_json(now.model_dump(mode="json"))
+        return
+    lost = [" ".join(str(part) for part in what.values()) for what in now.lost]
+    terminal.out.print(f"lost in the lab (simulated): {', '.join(lost) or 'nothing'}")
+    terminal.print_table(
+        "Hosts", ("name", "section", "state"), ((host.name, host.section, host.state) for host in now.hosts)
+    )
+    terminal.print_table(
+        "VMs", ("name", "host", "power", "waits because"), ((m.name, m.host, m.power, m.waiting) for m in now.machines)
     )

@@ -165,6 +165,19 @@ def stop_host(lab: str, name: str) -> bool:
     return True
 
 
+def kill_host(lab: str, name: str) -> bool:
+    """End a host as a loss of power does: no service is stopped, nothing is saved. False if there was none.
+
+    Its disks stay as they are at that moment.
+    """
+    places = LabPlaces(lab)
+    if not _record_file(places, check_host_name(name)).exists():
+        return False
+    with _host_lock(places, name):
+        _remove_host(places, name)
+    return True
+
+
 def list_hosts(lab: str) -> list[HostRecord]:
     """All hosts of a lab in the order of their names, with the state they are really in."""
     places = LabPlaces(lab)

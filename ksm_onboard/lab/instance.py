@@ -47,6 +47,7 @@ from ksm_onboard.lab.hosts import (
     stop_host,
 )
 from ksm_onboard.lab.layout import RUN_ROOT, LabPlaces
+from ksm_onboard.lab.losses import control_socket
 from ksm_onboard.lab.mounts import remove_tree
 from ksm_onboard.lab.packages import acquire_apt_proxy, release_apt_proxy
 from ksm_onboard.lab.preflight import check_machine
@@ -241,7 +242,7 @@ def _start_vcenter(places: LabPlaces, state: Path, program: Path, driver: Path, 
             *("--tls-cert", str(state / "tls" / "server.pem"), "--tls-key", str(state / "tls" / "server.key")),
             *("--user", VCENTER_USER, "--password-file", str(state / "vcenter-password")),
             *("--guest-driver", str(driver), "--ready-file", str(ready)),
-            *("--array", str(state / "array.json")),
+            *("--array", str(state / "array.json"), "--control", str(control_socket(places.name))),
         ],
         _vcenter_group(places),
         log,

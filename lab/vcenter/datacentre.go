@@ -98,27 +98,15 @@ func (d *datacentre) addDatacenter(ctx context.Context) (err error) {
 	return err
 }
 
-// addCluster switches HA and DRS on in a second step: the simulator only looks at
-// its name when it makes a cluster.
+// addCluster completes what the simulator makes: it only looks at the name.
 func (d *datacentre) addCluster(ctx context.Context) (err error) {
 	d.cluster, err = d.folders.HostFolder.CreateCluster(ctx, d.inventory.Cluster, types.ClusterConfigSpecEx{})
 	if err != nil {
 		return err
 	}
-	task, err := d.cluster.Reconfigure(ctx, &types.ClusterConfigSpecEx{
-		DasConfig: &types.ClusterDasConfigInfo{
-			Enabled:                 types.NewBool(true),
-			AdmissionControlEnabled: types.NewBool(true),
-		},
-		DrsConfig: &types.ClusterDrsConfigInfo{
-			Enabled:           types.NewBool(true),
-			DefaultVmBehavior: types.DrsBehaviorFullyAutomated,
-		},
-	}, true)
-	if err != nil {
-		return err
-	}
-	return task.Wait(ctx)
+	cluster := d.registry.Get(d.cluster.Reference()).(*simulator.ClusterComputeResource)
+	completeCluster(cluster.ConfigurationEx.(*types.ClusterConfigInfoEx))
+	return nil
 }
 
 func (d *datacentre) addHosts(ctx context.Context) error {
@@ -136,6 +124,7 @@ func (d *datacentre) addHosts(ctx context.Context) error {
 		d.resize(d.registry.Get(host.Reference()).(*simulator.HostSystem))
 	}
 	d.sizeCluster()
+	d.addVsanSystems()
 	return nil
 }
 

@@ -26,6 +26,9 @@ type additions struct {
 	policies *policies
 	space    *space
 	mounts   *mounts
+	losses   *losses
+	faults   *faults
+	calls    *calls
 }
 
 // Lock and Unlock opt out of the simulator's lock per object: requests for
@@ -75,6 +78,11 @@ func (d *datacentre) installDispatch(a *additions) {
 		internalTypes(reflect.ValueOf(method.Body))
 		sortPaths(method)
 		logCall(ctx, method)
+		a.calls.add(method.Name)
+		if a.faults.refuse(ctx, method) || a.faults.refuseUnreachable(ctx, method) {
+			method.This, method.Name = additionsRef, "Refuse"
+			return a, nil
+		}
 		if readsDatastores(method) {
 			a.space.refresh(ctx)
 		}

@@ -9,8 +9,6 @@ import (
 	"sync"
 
 	"github.com/vmware/govmomi/simulator"
-	"github.com/vmware/govmomi/vim25/methods"
-	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -25,34 +23,89 @@ type drs struct {
 	registry *simulator.Registry
 	cluster  types.ManagedObjectReference
 	mutex    sync.Mutex
+
+	// What is known of machines and datastores without taking their locks: a machine
+	// is placed while others are being worked on.
+	known      sync.Mutex
+	running    map[types.ManagedObjectReference]place
+	unreadable map[types.ManagedObjectReference]bool
 }
 
-// ReconfigureComputeResourceTask has DRS look at the running machines again when
-// the cluster's rules or groups have changed.
-func (a *additions) ReconfigureComputeResourceTask(ctx *simulator.Context, req *types.ReconfigureComputeResource_Task) (res soap.HasFault) {
-	cluster := ctx.Map.Get(req.This).(*simulator.ClusterComputeResource)
-	ctx.WithLock(cluster, func() { res = cluster.ReconfigureComputeResourceTask(ctx, req) })
-	if body := res.(*methods.ReconfigureComputeResource_TaskBody); body.Res != nil {
-		go func() {
-			if waitFor(newContext(ctx.Map), body.Res.Returnval) == nil {
-				a.drs.balance()
-			}
-		}()
+// place is where a running machine is and what it takes there.
+type place struct {
+	host      types.ManagedObjectReference
+	memoryMiB int64
+}
+
+func newDRS(d *datacentre) *drs {
+	return &drs{
+		registry: d.registry, cluster: d.cluster.Reference(),
+		running: map[types.ManagedObjectReference]place{}, unreadable: map[types.ManagedObjectReference]bool{},
 	}
-	return res
 }
 
-// balance moves the running machines that break a rule.
+// noted keeps up with a machine that has changed. Its lock is held.
+func (d *drs) noted(vm *simulator.VirtualMachine) {
+	d.known.Lock()
+	defer d.known.Unlock()
+	if isRunning(vm) && vm.Runtime.Host != nil && vm.Config != nil {
+		d.running[vm.Self] = place{*vm.Runtime.Host, int64(vm.Config.Hardware.MemoryMB)}
+	} else {
+		delete(d.running, vm.Self)
+	}
+}
+
+// load is how many machines run on each host, and the memory they are configured with.
+func (d *drs) load(except types.ManagedObjectReference) (machines map[types.ManagedObjectReference]int, memoryMiB map[types.ManagedObjectReference]int64) {
+	d.known.Lock()
+	defer d.known.Unlock()
+	machines, memoryMiB = map[types.ManagedObjectReference]int{}, map[types.ManagedObjectReference]int64{}
+	for vm, at := range d.running {
+		if vm != except {
+			machines[at.host]++
+			memoryMiB[at.host] += at.memoryMiB
+		}
+	}
+	return machines, memoryMiB
+}
+
+func (d *drs) setReadable(datastore types.ManagedObjectReference, readable bool) {
+	d.known.Lock()
+	defer d.known.Unlock()
+	if readable {
+		delete(d.unreadable, datastore)
+	} else {
+		d.unreadable[datastore] = true
+	}
+}
+
+func (d *drs) isReadable(datastore types.ManagedObjectReference) bool {
+	d.known.Lock()
+	defer d.known.Unlock()
+	return !d.unreadable[datastore]
+}
+
+// balance moves the running machines that break a rule, if DRS may do so by itself.
 func (d *drs) balance() {
+	ctx := newContext(d.registry)
+	if !d.automatic(ctx) {
+		return
+	}
 	for _, entity := range d.registry.All("VirtualMachine") {
 		vm := entity.(*simulator.VirtualMachine)
-		ctx := newContext(d.registry)
 		running := false
 		ctx.WithLock(vm, func() { running = isRunning(vm) })
 		if running {
-			d.place(vm.Self)
+			_ = d.place(vm.Self)
 		}
 	}
+}
+
+func (d *drs) automatic(ctx *simulator.Context) bool {
+	cluster := d.registry.Get(d.cluster).(*simulator.ClusterComputeResource)
+	var config types.ClusterDrsConfigInfo
+	ctx.WithLock(cluster, func() { config = cluster.ConfigurationEx.(*types.ClusterConfigInfoEx).DrsConfig })
+	return config.Enabled != nil && *config.Enabled && config.DefaultVmBehavior == types.DrsBehaviorFullyAutomated
 }
 
 // candidate is a host that a machine could run on.
@@ -67,65 +120,135 @@ type subject struct {
 	ref        types.ManagedObjectReference
 	host       types.ManagedObjectReference
 	running    bool
+	memoryMiB  int64
 	datastores []types.ManagedObjectReference
+}
+
+// describe is called with the machine locked.
+func describe(vm *simulator.VirtualMachine) subject {
+	return subject{vm.Self, *vm.Runtime.Host, isRunning(vm), int64(vm.Config.Hardware.MemoryMB), slices.Clone(vm.Datastore)}
 }
 
 // place moves a machine to the host where it breaks the fewest rules. A running
 // machine is only moved for a rule, one that is about to start also for room.
-func (d *drs) place(ref types.ManagedObjectReference) {
+func (d *drs) place(ref types.ManagedObjectReference) types.BaseMethodFault {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	ctx := newContext(d.registry)
 	vm := machine(ctx, ref)
 	if vm == nil {
-		return
+		return &types.ManagedObjectNotFound{Obj: ref}
 	}
 	var s subject
-	ctx.WithLock(vm, func() {
-		s = subject{vm.Self, *vm.Runtime.Host, isRunning(vm), slices.Clone(vm.Datastore)}
-	})
-	candidates := d.candidates(ctx, s)
+	ctx.WithLock(vm, func() { s = describe(vm) })
+	candidates, why := d.candidatesOrWhy(ctx, s)
 	if len(candidates) == 0 {
-		return
+		fault := &types.NoCompatibleHost{}
+		fault.FaultMessage = said("lab.drs.noHost", fmt.Sprintf("No host is compatible with the virtual machine '%s': %s.", vm.Name, why))
+		return fault
 	}
 	best := candidates[0]
 	current := slices.IndexFunc(candidates, func(c candidate) bool { return c.host == s.host })
 	if current >= 0 && (s.running && candidates[current].breaks == best.breaks || best.host == s.host) {
-		return
+		return nil
 	}
 	d.move(ctx, vm, s.host, best.host)
+	return nil
 }
 
-// candidates are the hosts that have all the machine's datastores, the best first.
+// Why there is no host for a machine.
+const (
+	noHost      = "no connected host is left"
+	noDatastore = "no connected host can read all its datastores"
+	noRule      = "a rule that must hold allows none of the hosts that are left"
+	noMemory    = "no host has enough memory left"
+)
+
 func (d *drs) candidates(ctx *simulator.Context, s subject) []candidate {
+	found, _ := d.candidatesOrWhy(ctx, s)
+	return found
+}
+
+// candidatesOrWhy are the connected hosts that can read all the machine's datastores,
+// have its memory free and are not forbidden by a rule, the best first; or the last
+// condition that none met.
+func (d *drs) candidatesOrWhy(ctx *simulator.Context, s subject) (found []candidate, why string) {
 	rules := d.rulesAbout(ctx, s.ref)
-	var found []candidate
+	machines, memory := d.load(s.ref)
+	readable := !slices.ContainsFunc(s.datastores, func(ref types.ManagedObjectReference) bool { return !d.isReadable(ref) })
+	reasons := []string{noHost, noDatastore, noRule, noMemory}
+	furthest := 0
 	for _, entity := range d.registry.All("HostSystem") {
 		host := entity.(*simulator.HostSystem)
-		var machines int
-		var usable bool
+		var connected, sees bool
+		var size int64
 		ctx.WithLock(host, func() {
-			machines = len(without(host.Vm, s.ref))
-			usable = host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected &&
-				!host.Runtime.InMaintenanceMode && containsAll(host.Datastore, s.datastores)
+			connected = host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected && !host.Runtime.InMaintenanceMode
+			sees = readable && containsAll(host.Datastore, s.datastores)
+			size = host.Hardware.MemorySize >> 20
 		})
-		if usable {
-			found = append(found, candidate{host.Self, rules.broken(ctx, host.Self), machines})
+		breaks, forbidden := rules.broken(host.Self, d)
+		passed := 0
+		for _, met := range []bool{connected, sees, !forbidden, memory[host.Self]+s.memoryMiB <= size} {
+			if !met {
+				break
+			}
+			passed++
+		}
+		if passed == len(reasons) {
+			found = append(found, candidate{host.Self, breaks, machines[host.Self]})
+		} else {
+			furthest = max(furthest, passed)
 		}
 	}
 	slices.SortFunc(found, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.breaks, b.breaks), cmp.Compare(a.machines, b.machines), cmp.Compare(a.host.Value, b.host.Value))
 	})
-	return found
+	return found, reasons[furthest]
 }
 
 func isRunning(vm *simulator.VirtualMachine) bool {
 	return vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn
 }
 
+// admit is HA's admission control: a machine may start only if, with the share of the
+// cluster's memory that is kept for failovers, there is room for it. Memory counts as
+// configured. Only the share in percent is looked at.
+func (d *drs) admit(ctx *simulator.Context, vm *simulator.VirtualMachine) types.BaseMethodFault {
+	cluster := d.registry.Get(d.cluster).(*simulator.ClusterComputeResource)
+	var das types.ClusterDasConfigInfo
+	var total int64
+	ctx.WithLock(cluster, func() {
+		das = cluster.ConfigurationEx.(*types.ClusterConfigInfoEx).DasConfig
+		total = cluster.Summary.GetComputeResourceSummary().TotalMemory >> 20
+	})
+	policy, ok := das.AdmissionControlPolicy.(*types.ClusterFailoverResourcesAdmissionControlPolicy)
+	if !ok || !isTrue(das.Enabled) || !isTrue(das.AdmissionControlEnabled) {
+		return nil
+	}
+	var s subject
+	ctx.WithLock(vm, func() { s = describe(vm) })
+	_, memory := d.load(s.ref)
+	used := s.memoryMiB
+	for _, onHost := range memory {
+		used += onHost
+	}
+	if usable := total * int64(100-policy.MemoryFailoverResourcesPercent) / 100; used > usable {
+		fault := &types.InsufficientFailoverResourcesFault{}
+		fault.FaultMessage = said("lab.ha.admission", fmt.Sprintf(
+			"Insufficient resources to satisfy the configured failover level for vSphere HA: with '%s' %d GiB of memory would be in use, %d GiB may be.",
+			vm.Name, used>>10, usable>>10))
+		return fault
+	}
+	return nil
+}
+
 // forget takes a machine that is gone out of the cluster's groups, rules and
 // overrides, as vCenter does.
 func (d *drs) forget(ctx *simulator.Context, vm types.ManagedObjectReference) {
+	d.known.Lock()
+	delete(d.running, vm)
+	d.known.Unlock()
 	cluster := d.registry.Get(d.cluster).(*simulator.ClusterComputeResource)
 	ctx.WithLock(cluster, func() {
 		config := cluster.ConfigurationEx.(*types.ClusterConfigInfoEx)
@@ -150,9 +273,16 @@ func (d *drs) forget(ctx *simulator.Context, vm types.ManagedObjectReference) {
 
 // ruleSet is what the cluster asks of one machine.
 type ruleSet struct {
-	wanted   [][]types.ManagedObjectReference // run on one of these hosts, each
-	unwanted [][]types.ManagedObjectReference // run on none of these hosts, each
-	apart    []types.ManagedObjectReference   // run on another host than these machines
+	wanted   []hostRule                     // run on one of these hosts, each
+	unwanted []hostRule                     // run on none of these hosts, each
+	apart    []types.ManagedObjectReference // run on another host than these machines
+	// apartMust are those of them that must not be on the same host.
+	apartMust []types.ManagedObjectReference
+}
+
+type hostRule struct {
+	hosts []types.ManagedObjectReference
+	must  bool
 }
 
 func (d *drs) rulesAbout(ctx *simulator.Context, vm types.ManagedObjectReference) ruleSet {
@@ -179,14 +309,17 @@ func (d *drs) rulesAbout(ctx *simulator.Context, vm types.ManagedObjectReference
 					continue
 				}
 				if r.AffineHostGroupName != "" {
-					rules.wanted = append(rules.wanted, slices.Clone(hosts[r.AffineHostGroupName]))
+					rules.wanted = append(rules.wanted, hostRule{slices.Clone(hosts[r.AffineHostGroupName]), isTrue(r.Mandatory)})
 				}
 				if r.AntiAffineHostGroupName != "" {
-					rules.unwanted = append(rules.unwanted, slices.Clone(hosts[r.AntiAffineHostGroupName]))
+					rules.unwanted = append(rules.unwanted, hostRule{slices.Clone(hosts[r.AntiAffineHostGroupName]), isTrue(r.Mandatory)})
 				}
 			case *types.ClusterAntiAffinityRuleSpec:
 				if slices.Contains(r.Vm, vm) {
 					rules.apart = append(rules.apart, without(r.Vm, vm)...)
+					if isTrue(r.Mandatory) {
+						rules.apartMust = append(rules.apartMust, without(r.Vm, vm)...)
+					}
 				}
 			}
 		}
@@ -194,32 +327,30 @@ func (d *drs) rulesAbout(ctx *simulator.Context, vm types.ManagedObjectReference
 	return rules
 }
 
-// broken counts the rules a machine would break on a host.
-func (rules ruleSet) broken(ctx *simulator.Context, host types.ManagedObjectReference) int {
-	count := 0
-	for _, hosts := range rules.wanted {
-		if !slices.Contains(hosts, host) {
-			count++
+// broken counts the rules a machine would break on a host, and tells whether one of
+// them must hold.
+func (rules ruleSet) broken(host types.ManagedObjectReference, d *drs) (count int, must bool) {
+	for _, rule := range rules.wanted {
+		if !slices.Contains(rule.hosts, host) {
+			count, must = count+1, must || rule.must
 		}
 	}
-	for _, hosts := range rules.unwanted {
-		if slices.Contains(hosts, host) {
-			count++
+	for _, rule := range rules.unwanted {
+		if slices.Contains(rule.hosts, host) {
+			count, must = count+1, must || rule.must
 		}
 	}
+	d.known.Lock()
+	defer d.known.Unlock()
 	for _, other := range rules.apart {
-		vm := machine(ctx, other)
-		if vm == nil {
-			continue
+		if at, ok := d.running[other]; ok && at.host == host {
+			count, must = count+1, must || slices.Contains(rules.apartMust, other)
 		}
-		ctx.WithLock(vm, func() {
-			if isRunning(vm) && *vm.Runtime.Host == host {
-				count++
-			}
-		})
 	}
-	return count
+	return count, must
 }
+
+func isTrue(value *bool) bool { return value != nil && *value }
 
 func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, source, target types.ManagedObjectReference) {
 	from := d.registry.Get(source).(*simulator.HostSystem)
@@ -232,6 +363,11 @@ func (d *drs) move(ctx *simulator.Context, vm *simulator.VirtualMachine, source,
 			{Name: "summary.runtime.host", Val: &target},
 		})
 		log.Printf("DRS: %s moves from %s to %s", vm.Name, from.Name, to.Name)
+		if isRunning(vm) {
+			post(ctx, &types.DrsVmMigratedEvent{VmMigratedEvent: types.VmMigratedEvent{
+				VmEvent: types.VmEvent{Event: aboutCluster(ctx, d.cluster, to, vm)}, SourceHost: hostArgument(from),
+			}})
+		}
 	})
 }
 

@@ -48,10 +48,17 @@ type guests struct {
 
 // queue holds what is still to do for one machine's guest.
 type queue struct {
-	steps   []func()
+	steps   []step
 	busy    bool
 	started bool // the driver was asked to start a guest and not yet to stop it
 	who     guestName
+}
+
+// step is one thing to do. A quick one does not wait for its turn among the guests
+// that start and stop.
+type step struct {
+	run   func()
+	quick bool
 }
 
 // guestName is how the driver knows a guest.
@@ -119,13 +126,23 @@ func (g *guests) restart(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	g.enqueue(vm.Self, func(q *queue) { g.start(vm.Self, q) })
 }
 
+// kill ends a guest as a loss of power does: its services are not stopped. It is called
+// before the machine is shown as switched off.
+func (g *guests) kill(ref types.ManagedObjectReference) {
+	g.enqueueStep(ref, true, func(q *queue) { g.end("kill", q) })
+}
+
 func (g *guests) removed(ref types.ManagedObjectReference) {
 	g.enqueue(ref, g.stop)
 }
 
 // enqueue adds a step to a machine's queue and works the queue off in the
 // background unless somebody already does.
-func (g *guests) enqueue(ref types.ManagedObjectReference, step func(*queue)) {
+func (g *guests) enqueue(ref types.ManagedObjectReference, run func(*queue)) {
+	g.enqueueStep(ref, false, run)
+}
+
+func (g *guests) enqueueStep(ref types.ManagedObjectReference, quick bool, run func(*queue)) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	q := g.queues[ref]
@@ -133,7 +150,7 @@ func (g *guests) enqueue(ref types.ManagedObjectReference, step func(*queue)) {
 		q = &queue{}
 		g.queues[ref] = q
 	}
-	q.steps = append(q.steps, func() { step(q) })
+	q.steps = append(q.steps, step{func() { run(q) }, quick})
 	if !q.busy {
 		q.busy = true
 		go g.work(q)
@@ -148,11 +165,15 @@ func (g *guests) work(q *queue) {
 			g.mutex.Unlock()
 			return
 		}
-		step := q.steps[0]
+		next := q.steps[0]
 		q.steps = q.steps[1:]
 		g.mutex.Unlock()
+		if next.quick {
+			next.run()
+			continue
+		}
 		g.slots <- struct{}{}
-		step()
+		next.run()
 		<-g.slots
 	}
 }
@@ -200,13 +221,16 @@ func (g *guests) startAndReport(ctx *simulator.Context, vm *simulator.VirtualMac
 	return nil
 }
 
-func (g *guests) stop(q *queue) {
+func (g *guests) stop(q *queue) { g.end("stop", q) }
+
+// end has the driver stop or kill a guest.
+func (g *guests) end(verb string, q *queue) {
 	if !q.started {
 		return
 	}
-	log.Printf("guest %s: stopping", q.who.Name)
-	if err := g.call(context.Background(), "stop", q.who, nil); err != nil {
-		log.Printf("guest %s: did not stop: %v", q.who.Name, err)
+	log.Printf("guest %s: %s", q.who.Name, verb)
+	if err := g.call(context.Background(), verb, q.who, nil); err != nil {
+		log.Printf("guest %s: did not %s: %v", q.who.Name, verb, err)
 		return
 	}
 	q.started = false

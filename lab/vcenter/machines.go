@@ -212,11 +212,22 @@ func settleOnDatastores(ctx *simulator.Context, vm *simulator.VirtualMachine) {
 	}
 }
 
-// PowerOnVMTask has DRS choose the host first, as a real cluster does.
+// PowerOnVMTask has DRS choose the host first, as a real cluster does, if admission
+// control lets one more machine start.
 func (a *additions) PowerOnVMTask(ctx *simulator.Context, req *types.PowerOnVM_Task) (res soap.HasFault) {
 	vm := machine(ctx, req.This)
-	a.drs.place(vm.Self)
-	ctx.WithLock(vm, func() { res = vm.PowerOnVMTask(ctx, req) })
+	fault := a.drs.admit(ctx, vm)
+	if fault == nil {
+		fault = a.drs.place(vm.Self)
+	}
+	if fault != nil {
+		return &methods.PowerOnVM_TaskBody{Fault_: simulator.Fault(faultMessage(fault), fault)}
+	}
+	a.losses.ha.forget(vm.Self)
+	ctx.WithLock(vm, func() {
+		reconnect(ctx, vm)
+		res = vm.PowerOnVMTask(ctx, req)
+	})
 	return res
 }
 
@@ -261,6 +272,7 @@ type watcher struct {
 	guests   *guests
 	drs      *drs
 	policies *policies
+	ha       *ha
 }
 
 func (w *watcher) Reference() types.ManagedObjectReference {
@@ -289,9 +301,14 @@ func (w *watcher) UpdateObject(ctx *simulator.Context, item mo.Reference, change
 	if item.Reference().Type != "VirtualMachine" {
 		return
 	}
+	vm := machine(ctx, item.Reference())
+	if vm == nil {
+		return
+	}
+	w.drs.noted(vm)
 	for _, change := range changes {
 		if change.Name == "runtime.powerState" {
-			w.guests.powerChanged(ctx, machine(ctx, item.Reference()))
+			w.guests.powerChanged(ctx, vm)
 		}
 	}
 }
@@ -304,6 +321,7 @@ func (w *watcher) RemoveObject(ctx *simulator.Context, ref types.ManagedObjectRe
 		w.guests.removed(ref)
 		w.policies.forget(ref.Value)
 		w.drs.forget(ctx, ref)
+		w.ha.forget(ref)
 	case "DistributedVirtualPortgroup":
 		leaveHosts(ctx, ref)
 	}

@@ -25,7 +25,7 @@ import (
 type options struct {
 	inventory, listen, certificate, key   string
 	user, passwordFile, driver, readyFile string
-	array                                 string
+	array, control                        string
 }
 
 func main() {
@@ -61,6 +61,7 @@ func parseOptions(arguments []string) (options, error) {
 	need(&o.passwordFile, "password-file", "`file` with the user's password")
 	need(&o.driver, "guest-driver", "`executable` that starts and stops guests")
 	flags.StringVar(&o.array, "array", "", "JSON `file` with what the storage array exports; read again whenever it changes")
+	flags.StringVar(&o.control, "control", "", "Unix `socket` on which the lab makes things fail (see control.go)")
 	flags.StringVar(&o.readyFile, "ready-file", "", "`file` that is written as soon as requests are served")
 	if err := flags.Parse(arguments); err != nil {
 		return o, err
@@ -98,6 +99,7 @@ func run(o options, stdout io.Writer) error {
 type vcenter struct {
 	datacentre *datacentre
 	guests     *guests
+	control    *control
 	server     *simulator.Server
 }
 
@@ -125,38 +127,51 @@ func start(o options) (*vcenter, error) {
 	if err != nil {
 		return nil, err
 	}
-	guests := dc.equip(o.driver, o.user, password, array)
+	guests, control := dc.equip(o.driver, o.user, password, array)
 	service := dc.model.Service
 	service.Listen = &url.URL{Host: o.listen, User: url.UserPassword(o.user, password)}
-	return &vcenter{dc, guests, serve(service, certificate)}, nil
+	v := &vcenter{dc, guests, control, serve(service, certificate, control.calls)}
+	if o.control != "" {
+		control.path = o.control
+		if err := control.listen(); err != nil {
+			v.stop()
+			return nil, err
+		}
+	}
+	return v, nil
 }
 
 // stop ends first what could start guests, then the guests, and returns when they
 // are gone.
 func (v *vcenter) stop() {
+	v.control.close()
 	_ = v.server.Listener.Close()
 	v.server.CloseClientConnections()
 	v.guests.stopAll()
 	v.datacentre.remove()
 }
 
-// equip adds to the simulator what it lacks and returns the guests to be stopped.
-func (d *datacentre) equip(driver, user, password string, array *array) *guests {
+// equip adds to the simulator what it lacks and returns the guests to be stopped, and
+// what makes things fail.
+func (d *datacentre) equip(driver, user, password string, array *array) (*guests, *control) {
 	machines := newGuests(driver, d.registry)
-	scheduler := &drs{registry: d.registry, cluster: d.cluster.Reference()}
+	scheduler := newDRS(d)
+	failures := newLosses(d, array, scheduler, machines)
 	for _, entity := range d.registry.All("VirtualMachine") {
 		complete(entity.(*simulator.VirtualMachine))
 	}
 	d.replaceSwitchManager()
 	policies := installPolicies()
-	d.registry.AddHandler(&watcher{guests: machines, drs: scheduler, policies: policies})
-	d.installDispatch(&additions{
-		guests: machines, drs: scheduler, policies: policies,
+	d.registry.AddHandler(&watcher{guests: machines, drs: scheduler, policies: policies, ha: failures.ha})
+	a := &additions{
+		guests: machines, drs: scheduler, policies: policies, losses: failures,
 		space:  newSpace(d.registry, array),
 		mounts: &mounts{array: array, files: d.files, cluster: d.cluster.Reference()},
-	})
+		faults: newFaults(), calls: &calls{},
+	}
+	d.installDispatch(a)
 	d.checkLogin(user, password)
-	return machines
+	return machines, &control{losses: failures, faults: a.faults, calls: a.calls, space: a.space}
 }
 
 func readPassword(path string) (string, error) {

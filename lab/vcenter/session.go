@@ -7,6 +7,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/vmware/govmomi/simulator"
@@ -33,11 +34,17 @@ func (d *datacentre) checkLogin(user, password string) {
 	}
 }
 
+// identifiers are the parts of a path that differ from object to object.
+var identifiers = regexp.MustCompile(`id:[^/?]+`)
+
 // front stands before the simulator's endpoints.
-func front(next http.Handler) http.Handler {
+func front(next http.Handler, calls *calls) http.Handler {
 	next = outsideNames(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.Path
+		if strings.HasPrefix(path, "/rest/") {
+			calls.add(strings.TrimSpace(r.Method + " " + identifiers.ReplaceAllString(path, "id:…") + " " + r.URL.Query().Get("~action")))
+		}
 		switch {
 		case !isServed(path):
 			http.NotFound(w, r)
@@ -107,7 +114,7 @@ func (serverErrors) Write(message []byte) (int, error) {
 }
 
 // serve starts the simulator's server behind the front.
-func serve(service *simulator.Service, certificate tls.Certificate) *simulator.Server {
+func serve(service *simulator.Service, certificate tls.Certificate, calls *calls) *simulator.Server {
 	// The server accepts connections as soon as it is made, but the front can
 	// only be put before it afterwards: no handshake until then.
 	ready := make(chan struct{})
@@ -119,7 +126,7 @@ func serve(service *simulator.Service, certificate tls.Certificate) *simulator.S
 	service.TLS = config
 	service.RegisterEndpoints = true
 	server := service.NewServer()
-	server.Config.Handler = front(server.Config.Handler)
+	server.Config.Handler = front(server.Config.Handler, calls)
 	server.Config.ErrorLog = log.New(serverErrors{}, "", 0)
 	close(ready)
 	return server

@@ -60,6 +60,8 @@ type lab struct {
 	finder *find.Finder
 	dc     *object.Datacenter
 	dir    string
+
+	socketPath string
 }
 
 // The driver notes each call and answers at once; it fails or dawdles when the
@@ -87,7 +89,7 @@ func startLab(t *testing.T) *lab {
 		inventory: l.path("inventory.json"), listen: "127.0.0.1:0",
 		certificate: l.path("server.pem"), key: l.path("server.key"),
 		user: testUser, passwordFile: l.path("password"), driver: l.path("driver"),
-		array: l.path("array.json"),
+		array: l.path("array.json"), control: l.socket(),
 	})
 	l.must(err)
 	t.Cleanup(l.run.stop)
@@ -105,6 +107,17 @@ func (l *lab) must(err error) {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// socket is not below the test's folder: its path may be too long for a socket.
+func (l *lab) socket() string {
+	if l.socketPath == "" {
+		directory, err := os.MkdirTemp("", "lab")
+		l.must(err)
+		l.t.Cleanup(func() { _ = os.RemoveAll(directory) })
+		l.socketPath = filepath.Join(directory, "control")
+	}
+	return l.socketPath
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }

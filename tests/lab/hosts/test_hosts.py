@@ -98,6 +98,22 @@ def test_data_survives_the_vm_and_the_system_does_not(site: Site) -> None:
     assert again.host_key != host.host_key
 
 
+@pytest.mark.parametrize(("verb", "left"), [("stop", "/srv/data/stopped"), ("kill", "")])
+def test_a_killed_host_stops_no_service(site: Site, verb: str, left: str) -> None:
+    site.start("file01", "10.1.1.1")
+    (host,) = list_hosts(LAB)
+    site.ssh(
+        host,
+        "sudo systemd-run --quiet --unit=watch --property=ExecStop='/usr/bin/touch /srv/data/stopped' "
+        "/usr/bin/sleep infinity && sudo sync",
+    )
+    assert site.call(verb, {"name": "file01", "uuid": host.uuid}).returncode == 0
+    assert list_hosts(LAB) == []
+    site.start("file01", "10.1.1.1")
+    (again,) = list_hosts(LAB)
+    assert site.ssh(again, "ls /srv/data/stopped", check=False) == left
+
+
 def test_stopping_what_is_not_there_is_no_error(site: Site) -> None:
     done = site.call("stop", {"name": "nobody", "uuid": ""})
     assert (done.returncode, json.loads(done.stdout)) == (0, {"stopped": False})

@@ -13,6 +13,7 @@ from pyVmomi import vim
 
 from ksm_onboard.connection import Connection, load_connection
 from ksm_onboard.lab.hosts import HostKind, HostSettings, list_hosts
+from ksm_onboard.lab.losses import Control, Host
 from ksm_onboard.project import Project
 from ksm_onboard.vcenter import session
 
@@ -86,6 +87,13 @@ def test_power_makes_and_unmakes_a_host(checkout: Project, connection: Connectio
     wait_for(lambda: list_hosts(LAB) == [])
     finish(vm.PowerOnVM_Task())
     wait_for(lambda: [host.state for host in list_hosts(LAB)] == ["running"] and vm.guest.ipAddress)
+
+    (before,), failed = list_hosts(LAB), vm.runtime.host.name
+    Control.of(LAB).lose(Host(failed))
+    assert Control.of(LAB).settled().machine("file01").host != failed
+    wait_for(lambda: told_host_key(vm) != before.host_key and vm.guest.ipAddress)
+    assert [host.state for host in list_hosts(LAB)] == ["running"]
+
     finish(vm.PowerOffVM_Task())
     finish(vm.Destroy_Task())
     wait_for(lambda: list_hosts(LAB) == [])

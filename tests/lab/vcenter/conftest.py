@@ -17,6 +17,7 @@ import pytest
 
 from ksm_onboard.lab.certificates import ensure_certificates, ensure_password
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
+from ksm_onboard.lab.losses import Control
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import find_project
 
@@ -86,6 +87,10 @@ class VCenter:
         exports = [{**e, "capacity_gib": capacity_gib} if e["path"] == path else e for e in ARRAY["exports"]]
         (self.folder / "array.json").write_text(json.dumps({"exports": exports}))
 
+    @property
+    def control(self) -> Control:
+        return Control(self.folder / "control")
+
     def guest_calls(self) -> list[tuple[str, dict[str, Any]]]:
         """What the guest driver was asked to do, in order."""
         calls = self.folder / "calls"
@@ -115,7 +120,7 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
                 *("--tls-cert", str(folder / "server.pem"), "--tls-key", str(folder / "server.key")),
                 *("--user", USER, "--password-file", str(folder / "password")),
                 *("--guest-driver", str(driver), "--ready-file", str(folder / "ready")),
-                *("--array", str(folder / "array.json")),
+                *("--array", str(folder / "array.json"), "--control", str(folder / "control")),
             ],
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -131,7 +136,8 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (folder / "log").read_text()
     started, stopped = (
-        sorted(call["name"] for verb, call in running.guest_calls() if verb == v) for v in ("start", "stop")
+        sorted(call["name"] for verb, call in running.guest_calls() if verb in verbs)
+        for verbs in (("start",), ("stop", "kill"))
     )
     assert started == stopped, "a guest outlived the vCenter"
 

@@ -107,6 +107,19 @@ class Door:
             tags = [session.get(f"{base}/tagging/tag/id:{tag}", timeout=10).json() for tag in attached.json()["value"]]
         return {tag["value"]["name"] for tag in tags}
 
+    def set_admission_control(self, percent: int | None) -> None:
+        """What a person does by hand: another share that is kept, or none."""
+        das = vim.cluster.DasConfigInfo(admissionControlEnabled=percent is not None)
+        if percent is not None:
+            das.admissionControlPolicy = vim.cluster.FailoverResourcesAdmissionControlPolicy(
+                cpuFailoverResourcesPercent=percent,
+                memoryFailoverResourcesPercent=percent,
+                failoverLevel=1,
+                autoComputePercentages=False,
+            )
+        spec = vim.cluster.ConfigSpecEx(dasConfig=das)
+        WaitForTask(self.cluster().ReconfigureComputeResource_Task(spec, True), si=self._service)
+
     def delete(self, machine: Any) -> None:
         """What a person does by hand, past the engine."""
         WaitForTask(machine.PowerOffVM_Task(), si=self._service)
