@@ -40,6 +40,10 @@ class Project:
         return self.root / "templates"
 
     @property
+    def policies(self) -> Path:
+        return self.root / "policies"
+
+    @property
     def state(self) -> Path:
         """Everything the toolkit writes for itself; ignored by git."""
         return self.root / ".state"

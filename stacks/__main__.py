@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pulumi
 
 from ksm_onboard.connection import connection_file, load_connection
@@ -11,6 +13,7 @@ from ksm_onboard.planning.load import PLATFORM, load_plan, load_platform
 from ksm_onboard.project import find_project
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import vcenter_provider
+from ksm_onboard.provisioning.environment import require_policies
 from ksm_onboard.provisioning.member import MemberStack
 from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
 
@@ -18,6 +21,7 @@ from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
 def main() -> None:
     """Build the stack that the engine asks for: the platform, or the member of that name."""
     project = find_project()
+    require_policies(project, os.environ)
     stack = pulumi.get_stack()
     connection = load_connection(connection_file(project))
     built: PlatformStack | MemberStack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -51,7 +52,7 @@ def up(member: MemberOrPlatform, json: Json = False) -> None:
         run = find_surroundings().onboarding(plan, progress).provision()
     if json:
         terminal.print_json(_engine_run(run))
-    terminal.err.print(_engine_words(run))
+    _show_engine_run(run)
 
 
 def configure(
@@ -183,15 +184,42 @@ def _bring_up_the_lab(progress: Progress, *, expected_hosts: int) -> None:
 
 
 def _engine_run(run: EngineRun) -> dict[str, Any]:
-    return {"stack": run.stack, "changes": run.changes, "unchanged": run.unchanged, "counts": dict(run.counts)}
+    told: dict[str, Any] = {
+        "stack": run.stack,
+        "changes": run.changes,
+        "unchanged": run.unchanged,
+        "counts": dict(run.counts),
+    }
+    if run.policies:
+        told["policies"] = {
+            "passed": run.policies.passed,
+            "advice": [asdict(finding) for finding in run.policies.advice],
+            "waived": [asdict(finding) for finding in run.policies.waived],
+        }
+    return told
+
+
+def _show_engine_run(run: EngineRun) -> None:
+    """What changed, and what the policies found without stopping the run, one line each."""
+    terminal.err.print(_engine_words(run))
+    for finding in run.policies.findings if run.policies else ():
+        label = "waived" if finding.waived else "advice"
+        first_line = finding.message.partition("\n")[0]
+        terminal.err.print(f"  {label}: {escape(f'[{finding.rule}] {first_line}')}")
 
 
 def _engine_words(run: EngineRun) -> str:
-    return f"stack {run.stack}: {_counted(run.changes, 'change')}, {run.unchanged} unchanged ({run.seconds:.0f} s)"
+    words = f"stack {run.stack}: {_counted(run.changes, 'change')}, {run.unchanged} unchanged ({run.seconds:.0f} s)"
+    if run.policies is None:
+        return words
+    found = [f"{_counted(run.policies.passed, 'policy', 'policies')} fulfilled"]
+    found += [f"{len(run.policies.advice)} findings that are advice"] if run.policies.advice else []
+    found += [f"{len(run.policies.waived)} waived"] if run.policies.waived else []
+    return f"{words}; {', '.join(found)}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _counted(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or f'{one}s'}"
 
 
 def _documents(written: Documents) -> dict[str, str]:
@@ -247,7 +275,7 @@ def _show_result(
         )
         terminal.err.print(f"log in with: ssh -i {connection.guests.private_key_file} …\n")
     for run in runs:
-        terminal.err.print(_engine_words(run))
+        _show_engine_run(run)
     _show_run(configured)
     _show_audit(audit)
     if not configured.changed and not any(run.changes for run in runs):

@@ -47,6 +47,7 @@ from ksm_onboard.planning.plan import (
 )
 from ksm_onboard.planning.platform_plan import (
     AUDITOR_ROLE,
+    LEVEL_CATEGORY,
     MEMBER_CATEGORY,
     OPERATOR_ROLE,
     SECTION_CATEGORY,
@@ -233,7 +234,12 @@ def _servers(
                 )
                 for (disk_key, disk), unit in zip(server.disks.items(), _DATA_UNITS, strict=False)
             ),
-            tags={MEMBER_CATEGORY: member.key, ZONE_CATEGORY: server.zone, SECTION_CATEGORY: section},
+            tags={
+                MEMBER_CATEGORY: member.key,
+                ZONE_CATEGORY: server.zone,
+                SECTION_CATEGORY: section,
+                LEVEL_CATEGORY: str(server.service_level),
+            },
             applications=with_requirements(
                 server.applications, catalogue, platform_of_server(server, platform.templates)
             ),

@@ -82,6 +82,7 @@ class StorageTierPlan(Planned):
     tag: str
     datastores: tuple[str, ...]
     mirrored: bool
+    encrypted: bool
 
 
 class TemplatePlan(Planned):

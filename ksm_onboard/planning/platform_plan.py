@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
+from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, ZoneKey
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
 from ksm_onboard.planning.plan import (
     BaselinePlan,
@@ -23,6 +23,7 @@ MEMBER_CATEGORY = "ksm-member"
 ZONE_CATEGORY = "ksm-zone"
 SECTION_CATEGORY = "ksm-section"
 TIER_CATEGORY = "ksm-storage-tier"
+LEVEL_CATEGORY = "ksm-service-level"
 
 OPERATOR_ROLE = "ksm-operator"
 AUDITOR_ROLE = "ksm-auditor"
@@ -96,6 +97,7 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
                 tag=key,
                 datastores=tier.datastores,
                 mirrored=all(name in mirrored for name in tier.datastores),
+                encrypted=tier.encrypted,
             )
             for key, tier in declaration.storage_tiers.items()
         ),
@@ -143,6 +145,13 @@ def _tag_categories(declaration: PlatformDeclaration) -> tuple[TagCategoryPlan, 
             cardinality="SINGLE",
             associable_types=("VirtualMachine",),
             tags=tuple(declaration.sections),
+        ),
+        TagCategoryPlan(
+            name=LEVEL_CATEGORY,
+            description="how soon a VM must run again: 1 identity and network to 4 archive",
+            cardinality="SINGLE",
+            associable_types=("VirtualMachine",),
+            tags=tuple(str(level) for level in get_args(ServiceLevel)),
         ),
         TagCategoryPlan(
             name=TIER_CATEGORY,

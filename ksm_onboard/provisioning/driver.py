@@ -28,12 +28,19 @@ from ksm_onboard.project import Project
 from ksm_onboard.provisioning.environment import Engine, engine_environment
 from ksm_onboard.provisioning.failures import Diagnostic, explain
 from ksm_onboard.provisioning.interrupted import Interrupted, settle
+from ksm_onboard.provisioning.policy_events import (
+    PoliciesNotRunError,
+    PoliciesViolatedError,
+    PolicyLog,
+    PolicyResult,
+)
 
 Operation = Literal["preview", "up", "refresh", "destroy"]
 
 # A fleet shares one vCenter; the engine's own default grows with the machine's cores.
 PARALLEL = 8
 
+_JUDGED = ("preview", "up")
 _SAYS_IT_WAITS_AFTER_SECONDS = 15
 _NOT_A_CHANGE = {"same", "read", "read-replacement", "discard", "refresh"}
 _DONE = {
@@ -49,7 +56,10 @@ _DONE = {
 
 @dataclass(frozen=True)
 class EngineRun:
-    """What a finished run did: resources per engine operation (create, same, …) and how long it took."""
+    """What a finished run did: resources per engine operation (create, same, …) and how long it took.
+
+    ``policies`` is what the policy pack said; None where the engine asks none (refresh, destroy).
+    """
 
     stack: str
     operation: Operation
@@ -57,6 +67,7 @@ class EngineRun:
     seconds: float
     replaced: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
+    policies: PolicyResult | None = None
 
     @property
     def changes(self) -> int:
@@ -176,8 +187,13 @@ class Driver:
                 f"{operation} of stack '{stack}' was interrupted; what was finished is recorded",
                 hint="run the same command again: it completes the work",
             )
+        refused = [finding for finding in log.policies.findings if finding.stops]
+        if refused:
+            raise PoliciesViolatedError(stack, refused)
         if process.returncode != 0:
             raise explain(stack, self.connection, log.errors, process.errors)
+        if operation in _JUDGED and log.policies.result is None:
+            raise PoliciesNotRunError(stack)
         return EngineRun(
             stack=stack,
             operation=operation,
@@ -185,6 +201,7 @@ class Driver:
             seconds=time.monotonic() - started,
             replaced=tuple(sorted(log.names["replace"])),
             deleted=tuple(sorted(log.names["delete"])),
+            policies=log.policies.result,
         )
 
 
@@ -305,6 +322,7 @@ class _Log:
     errors: list[Diagnostic] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     names: dict[str, set[str]] = field(default_factory=lambda: {"replace": set(), "delete": set()})
+    policies: PolicyLog = field(default_factory=PolicyLog)
     _planned: int = 0
     _finished: int = 0
     _running: dict[str, float] = field(default_factory=dict)
@@ -321,6 +339,8 @@ class _Log:
             ("resOpFailedEvent", self._failed),
             ("diagnosticEvent", self._diagnosed),
             ("summaryEvent", self._summed_up),
+            ("policyEvent", self.policies.violated),
+            ("policyAnalyzeStackSummaryEvent", self.policies.summed_up),
         ):
             if kind in event:
                 handle(event[kind])

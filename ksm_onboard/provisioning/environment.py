@@ -7,6 +7,8 @@ hand and `ksm-onboard up grabow` are one and the same thing. No value here is a 
 from __future__ import annotations
 
 import contextlib
+import csv
+import io
 import os
 import secrets
 import shlex
@@ -18,6 +20,9 @@ from typing import Protocol
 from ksm_onboard.connection import CONNECTION_VARIABLE, Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.project import Project
+
+POLICY_PACK_VARIABLE = "PULUMI_OPTION_POLICY_PACK"
+"""The engine takes it for ``--policy-pack`` on every preview and up: a list of folders, as one line of CSV."""
 
 _SYSTEM_TRUST = "/etc/ssl/certs"
 
@@ -52,6 +57,7 @@ def engine_environment(
     )
     if not chosen:
         variables["PULUMI_CONFIG_PASSPHRASE_FILE"] = str(_passphrase_file(project))
+    variables[POLICY_PACK_VARIABLE] = _with_our_policies(project, given.get(POLICY_PACK_VARIABLE))
     if given.get(CONNECTION_VARIABLE):
         variables[CONNECTION_VARIABLE] = str(Path(given[CONNECTION_VARIABLE]).expanduser().resolve())
     if connection.vcenter.ca_file is not None:
@@ -60,9 +66,28 @@ def engine_environment(
     return variables
 
 
+def require_policies(project: Project, environment: Mapping[str, str]) -> None:
+    """Raises NotReadyError unless the engine, whose environment this is, runs the project's policy pack."""
+    packs = next(csv.reader([environment.get(POLICY_PACK_VARIABLE, "")]), [])
+    if not any(Path(pack).resolve() == project.policies.resolve() for pack in packs):
+        raise NotReadyError(
+            "the engine was started without the policy pack, and nothing runs without it",
+            hint='start it in the environment that belongs to it: eval "$(ksm-onboard env)"',
+        )
+
+
 def shell_lines(environment: Mapping[str, str]) -> list[str]:
     """``environment`` as lines for a POSIX shell's eval."""
     return [f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items())]
+
+
+def _with_our_policies(project: Project, given: str | None) -> str:
+    """The policy packs that a person has chosen, and ours."""
+    ours = str(project.policies)
+    chosen = next(csv.reader([given]), []) if given else []
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([*(pack for pack in chosen if pack != ours), ours])
+    return line.getvalue()
 
 
 def _is_foreign(value: str | None, ours: str) -> bool:

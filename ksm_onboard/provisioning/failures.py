@@ -48,6 +48,12 @@ _CAUSES = (
         "vcenter.ca_file in the connection file must hold the CA that signed it",
     ),
     _cause(
+        r"policy pack .*failed to start|failed to load Pulumi policy|policy pack not found|error loading policy pack",
+        NotReadyError,
+        "the policy pack does not start, and nothing runs without it: {detail}",
+        "bring the checkout and its packages up to date: git status policies, make setup",
+    ),
+    _cause(
         r"incorrect user name or password|InvalidLogin|ServerFaultCode: Login failure|401 Unauthorized",
         NotReadyError,
         "vCenter {server} refuses the login of {user}",

@@ -25,8 +25,8 @@ class MemberStack(pulumi.ComponentResource):
         customisation: Customisation,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("ksm:member:Member", plan.member.key, None, opts)
         member = plan.member
+        super().__init__("ksm:member:Member", member.key, _for_the_policies(member, platform), opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._platform = platform
         self._centre = DataCentre(plan.platform, self)
@@ -178,3 +178,13 @@ class MemberStack(pulumi.ComponentResource):
 
     def _vm_ids(self, names: tuple[str, ...]) -> list[pulumi.Output[str]]:
         return [self.servers[name].vm.id for name in names]
+
+
+def _for_the_policies(member: MemberPlan, platform: PlatformIds) -> dict[str, Any]:
+    """What the policy pack cannot see in resources: how much protection is needed, and whom the ids belong to."""
+    protection = member.protection
+    return {
+        "member": member.key,
+        "protection": protection and protection.model_dump(mode="json"),
+        "platform": platform.for_the_policies(),
+    }

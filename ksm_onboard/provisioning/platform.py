@@ -19,6 +19,7 @@ class PlatformStack(pulumi.ComponentResource):
 
     def __init__(self, plan: PlatformPlan, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ksm:platform:Platform", plan.key, None, opts)
+        self._plan = plan
         self._child = pulumi.ResourceOptions(parent=self)
         centre = DataCentre(plan, self)
         self.categories: dict[str, vsphere.TagCategory] = {}
@@ -37,6 +38,7 @@ class PlatformStack(pulumi.ComponentResource):
             "policy_ids": {key: policy.id for key, policy in self.policies.items()},
             "host_groups": {key: group.name for key, group in self.host_groups.items()},
             "role_ids": {name: role.id for name, role in self.roles.items()},
+            "tiers": {tier.key: {"mirrored": tier.mirrored, "encrypted": tier.encrypted} for tier in self._plan.tiers},
         }
 
     def _tag_categories(self, plan: PlatformPlan) -> None:
@@ -102,6 +104,7 @@ class PlatformIds:
     _policies: pulumi.Output[Mapping[str, str]]
     _host_groups: pulumi.Output[Mapping[str, str]]
     _roles: pulumi.Output[Mapping[str, str]]
+    _tiers: pulumi.Output[Mapping[str, Mapping[str, bool]]]
 
     @classmethod
     def of(cls, platform: pulumi.StackReference) -> PlatformIds:
@@ -112,7 +115,19 @@ class PlatformIds:
             _policies=platform.require_output("policy_ids"),
             _host_groups=platform.require_output("host_groups"),
             _roles=platform.require_output("role_ids"),
+            _tiers=platform.require_output("tiers"),
         )
+
+    def for_the_policies(self) -> dict[str, pulumi.Output[Any]]:
+        """Everything, by the names of the platform's outputs: in a preview, rules know resources by ids only."""
+        return {
+            "tag_ids": self._tags,
+            "category_ids": self._categories,
+            "policy_ids": self._policies,
+            "host_groups": self._host_groups,
+            "role_ids": self._roles,
+            "tiers": self._tiers,
+        }
 
     def category(self, name: str) -> pulumi.Output[str]:
         return self._categories.apply(lambda ids: _of("tag category", name, ids))

@@ -33,7 +33,7 @@ class Server(pulumi.ComponentResource):
         tag_ids: list[pulumi.Output[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("ksm:member:Server", plan.name, None, opts)
+        super().__init__("ksm:member:Server", plan.name, {"role": plan.role}, opts)
         self.plan = plan
         self.disks = {disk.name: self._data_disk(disk, centre) for disk in plan.disks}
         template = centre.template(plan.template)

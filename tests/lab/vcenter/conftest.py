@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ call = json.load(sys.stdin)
 with pathlib.Path(__file__).with_name("calls").open("a") as calls:
     calls.write(json.dumps([sys.argv[1], call]) + "\\n")
 if sys.argv[1] == "start":
-    address = re.search(r"([0-9.]+)/24", call["guestinfo"]["metadata"])[1]
+    address = re.search(r"([0-9.]+)/[0-9]+", call["guestinfo"]["metadata"])[1]
     print(json.dumps({{"address": address, "host_key": "ssh-ed25519 AAAATEST"}}))
 """
 
@@ -102,12 +103,23 @@ class VCenter:
 @pytest.fixture
 def vcenter(tmp_path: Path) -> Iterator[VCenter]:
     """A vCenter with an empty data centre."""
-    folder = tmp_path / "vcenter"
+    with served(tmp_path / "vcenter", INVENTORY, ARRAY) as running:
+        yield running
+    started, stopped = (
+        sorted(call["name"] for verb, call in running.guest_calls() if verb in verbs)
+        for verbs in (("start",), ("stop", "kill"))
+    )
+    assert started == stopped, "a guest outlived the vCenter"
+
+
+@contextmanager
+def served(folder: Path, inventory: dict[str, Any], array: dict[str, Any]) -> Iterator[VCenter]:
+    """A vCenter filled from ``inventory``, as long as it is used; all its files lie in ``folder``."""
     folder.mkdir()
     ensure_certificates(folder, "vcenter-test")
     ensure_password(folder / "password")
-    (folder / "inventory.json").write_text(json.dumps(INVENTORY))
-    (folder / "array.json").write_text(json.dumps(ARRAY))
+    (folder / "inventory.json").write_text(json.dumps(inventory))
+    (folder / "array.json").write_text(json.dumps(array))
     driver = folder / "guest-driver"
     driver.write_text(GUEST_DRIVER.format(python=sys.executable))
     driver.chmod(0o700)
@@ -124,22 +136,16 @@ def vcenter(tmp_path: Path) -> Iterator[VCenter]:
             ],
             stdout=subprocess.DEVNULL,
             stderr=log,
-            env=os.environ | {"TMPDIR": str(tmp_path)},
+            env=os.environ | {"TMPDIR": str(folder.parent)},
         )
     try:
         endpoint = _endpoint(folder / "ready", process, folder / "log")
         host, port = endpoint.rsplit(":", 1)
         password = (folder / "password").read_text().strip()
-        running = VCenter(host, int(port), USER, password, folder / "ca.pem", folder)
-        yield running
+        yield VCenter(host, int(port), USER, password, folder / "ca.pem", folder)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, (folder / "log").read_text()
-    started, stopped = (
-        sorted(call["name"] for verb, call in running.guest_calls() if verb in verbs)
-        for verbs in (("start",), ("stop", "kill"))
-    )
-    assert started == stopped, "a guest outlived the vCenter"
 
 
 def _endpoint(ready: Path, process: subprocess.Popen[bytes], log: Path) -> str:

@@ -35,6 +35,10 @@ class Made:
     ignore_changes: tuple[str, ...]
     delete_before_replace: bool
     parent: str
+    urn: str = ""
+    parent_urn: str = ""
+    refers: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Per property, the URNs of the resources that its value comes from."""
 
 
 class Monitor(MockMonitor):
@@ -56,6 +60,9 @@ class Monitor(MockMonitor):
                 ignore_changes=tuple(request.ignoreChanges),
                 delete_before_replace=request.deleteBeforeReplace,
                 parent=request.parent.rsplit("::", 1)[-1],
+                urn=answer.urn,
+                parent_urn=request.parent,
+                refers={name: frozenset(found.urns) for name, found in request.propertyDependencies.items()},
             )
         )
         return answer

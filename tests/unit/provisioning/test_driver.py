@@ -17,6 +17,7 @@ from ksm_onboard.connection import Connection
 from ksm_onboard.errors import ExitCode, InterruptedRunError, NotReadyError, OnboardError
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.driver import Driver
+from ksm_onboard.provisioning.policy_events import PoliciesNotRunError, PoliciesViolatedError
 
 STAND_IN = """#!{python}
 import json, os, pathlib, signal, sys, time
@@ -69,9 +70,14 @@ class Engine:
     def answer(self, **answers: dict[str, Any]) -> None:
         usual: dict[str, Any] = {
             "stack ls": {"lines": [json.dumps([{"name": "grabow"}, {"name": "organization/ksm-onboard/schwerin"}])]},
+            "preview": {"lines": [passed(1)]},
+            "up": {"lines": [passed(1)]},
             "stack export": {"lines": [json.dumps({"version": 3, "deployment": {"resources": []}})]},
         }
         named = {name.replace("_", " "): answer for name, answer in answers.items()}
+        for judged in {"preview", "up"} & named.keys():
+            if not named[judged].get("code") and not named[judged].pop("without_policies", False):
+                named[judged] = {**named[judged], "lines": [*named[judged].get("lines", []), passed(1)]}
         (self.bin / "answers.json").write_text(json.dumps(usual | named))
 
     @property
@@ -107,6 +113,16 @@ def done(urn: str, op: str, *, planning: bool = False) -> str:
 
 def summary(**counts: int) -> str:
     return json.dumps({"summaryEvent": {"resourceChanges": counts}})
+
+
+def passed(number: int) -> str:
+    names = [f"rule-{index}" for index in range(number)]
+    return json.dumps({"policyAnalyzeStackSummaryEvent": {"policyPackName": "ksm-grundschutz", "passed": names}})
+
+
+def violation(rule: str, message: str, level: str, severity: str = "high") -> str:
+    told = {"policyPackName": "ksm-grundschutz", "policyName": rule, "enforcementLevel": level, "severity": severity}
+    return json.dumps({"policyEvent": {**told, "message": f"<{{%fg 13%}}>{message}<{{%reset%}}>\n"}})
 
 
 def error(urn: str, message: str) -> str:
@@ -274,3 +290,48 @@ def test_the_lock_of_a_dead_run_is_released(driver: Driver, engine: Engine) -> N
     driver.up("grabow", told)
     assert [call[0] for call in engine.calls][-2:] == ["cancel", "up"]
     assert "releasing the lock of a run that died" in told.lines[0]
+
+
+def test_what_the_policies_said_is_told_of_the_update_not_of_its_preview(driver: Driver, engine: Engine) -> None:
+    advice = violation("alike-apart", "gra-x: alone", "advisory", "medium")
+    waived = violation("alike-apart", "gra-y: alone", "advisory", "low")
+    engine.answer(up={"lines": [advice, passed(3), advice, waived, passed(4)], "without_policies": True})
+    policies = driver.up("grabow", Told()).policies
+    assert policies is not None
+    assert (policies.passed, len(policies.advice), len(policies.waived)) == (4, 1, 1)
+    assert policies.advice[0].message == "gra-x: alone"
+
+
+def test_a_refused_run_names_every_violation_that_stops_it(driver: Driver, engine: Engine) -> None:
+    lines = [
+        violation("network-closed", "rogue: VMs may listen\nwhat to do: close it", "mandatory"),
+        violation("alike-apart", "gra-x: alone", "advisory", "medium"),
+        violation("data-kept", "disk: is not protected", "mandatory"),
+        passed(3),
+        error(PREFIX + "x:y::z", "preview failed"),
+    ]
+    engine.answer(up={"lines": lines, "code": 1})
+    with pytest.raises(PoliciesViolatedError) as caught:
+        driver.up("grabow", Told())
+    assert str(caught.value) == (
+        "the policies refuse stack 'grabow' (2 violations):\n"
+        "  [network-closed] rogue: VMs may listen\n    what to do: close it\n"
+        "  [data-kept] disk: is not protected"
+    )
+    assert caught.value.exit_code == ExitCode.FAILED
+
+
+@pytest.mark.parametrize("operation", ["preview", "up"])
+def test_a_run_without_its_policies_is_never_taken_for_a_good_one(
+    driver: Driver, engine: Engine, operation: str
+) -> None:
+    engine.answer(**{operation: {"lines": [summary(same=39)], "without_policies": True}})
+    with pytest.raises(PoliciesNotRunError):
+        getattr(driver, operation)("grabow", Told())
+
+
+def test_other_packs_do_not_stand_in_for_ours(driver: Driver, engine: Engine) -> None:
+    foreign = json.dumps({"policyAnalyzeStackSummaryEvent": {"policyPackName": "other", "passed": ["a"]}})
+    engine.answer(up={"lines": [foreign, summary(same=39)], "without_policies": True})
+    with pytest.raises(PoliciesNotRunError):
+        driver.up("grabow", Told())

@@ -12,7 +12,7 @@ import pytest
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.project import Project
-from ksm_onboard.provisioning.environment import engine_environment, shell_lines
+from ksm_onboard.provisioning.environment import engine_environment, require_policies, shell_lines
 
 
 class FakeEngine:
@@ -43,6 +43,7 @@ def test_it_names_everything_and_prepares_it(project: Project, connection: Conne
         "PULUMI_SKIP_UPDATE_CHECK": "true",
         "PULUMI_BACKEND_URL": f"file://{root}/.state/lab/pulumi",
         "PULUMI_CONFIG_PASSPHRASE_FILE": f"{root}/.state/passphrase",
+        "PULUMI_OPTION_POLICY_PACK": f"{root}/policies",
         "SSL_CERT_DIR": f"{root}/.state/lab/trusted:/etc/ssl/certs",
     }
     assert (root / ".state/lab/pulumi").is_dir()
@@ -129,3 +130,18 @@ def test_a_shell_reads_exactly_what_was_meant() -> None:
     script = "\n".join([*shell_lines(awkward), 'printf "%s\\n" "$A" "$B"'])
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == list(awkward.values())
+
+
+def test_other_policy_packs_run_beside_ours(project: Project, connection: Connection) -> None:
+    ours = f"{project.root}/policies"
+    assert made(project, connection, PULUMI_OPTION_POLICY_PACK=ours)["PULUMI_OPTION_POLICY_PACK"] == ours
+    chosen = made(project, connection, PULUMI_OPTION_POLICY_PACK='"/a,b",/c')["PULUMI_OPTION_POLICY_PACK"]
+    assert chosen == f'"/a,b",/c,{ours}'
+
+
+def test_a_program_without_the_policy_pack_is_refused(project: Project, connection: Connection) -> None:
+    require_policies(project, made(project, connection))
+    require_policies(project, made(project, connection, PULUMI_OPTION_POLICY_PACK='"/a,b",/c'))
+    for packs in ({}, {"PULUMI_OPTION_POLICY_PACK": ""}, {"PULUMI_OPTION_POLICY_PACK": "/elsewhere"}):
+        with pytest.raises(NotReadyError, match="without the policy pack"):
+            require_policies(project, packs)

@@ -199,6 +199,7 @@ def test_vms_carry_member_zone_and_section(member: Member, plan: Plan) -> None:
             "ksm-member-grabow.id",
             f"ksm-zone-{server.zone}.id",
             f"ksm-section-{server.section}.id",
+            f"ksm-service-level-{server.service_level}.id",
         ]
     for kind in ("Folder", "ResourcePool"):
         (made,) = member[0].of(kind).values()

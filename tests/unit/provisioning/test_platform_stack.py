@@ -20,8 +20,8 @@ def test_how_many_of_each_type(platform: Platform) -> None:
     assert Counter(made.type.rsplit(":", 1)[-1] for made in recorder.made) == {
         "vsphere": 1,
         "Platform": 1,
-        "TagCategory": 4,
-        "Tag": 19 + 2 + 4,  # zones, fire sections, storage tiers
+        "TagCategory": 5,
+        "Tag": 19 + 2 + 4 + 4,  # zones, fire sections, service levels, storage tiers
         "VmStoragePolicy": 4,
         "ComputeClusterHostGroup": 2,
         "Role": 4,
@@ -46,7 +46,7 @@ def test_storage_policies_select_datastores_by_tag(platform: Platform) -> None:
 def test_tags_belong_to_their_category(platform: Platform) -> None:
     tags = [made for made in platform[0].made if made.type.endswith(":Tag")]
     of_category = Counter(made.inputs["categoryId"] for made in tags)
-    assert of_category == {"ksm-zone.id": 19, "ksm-section.id": 2, "ksm-storage-tier.id": 4}
+    assert of_category == {"ksm-zone.id": 19, "ksm-section.id": 2, "ksm-service-level.id": 4, "ksm-storage-tier.id": 4}
 
 
 def test_categories_are_as_planned(platform: Platform, plan: Plan) -> None:
@@ -66,7 +66,7 @@ def test_roles_have_exactly_the_planned_privileges(platform: Platform, plan: Pla
 
 def test_outputs_are_what_members_look_up(platform: Platform) -> None:
     _, outputs = platform
-    assert set(outputs) == {"category_ids", "tag_ids", "policy_ids", "host_groups", "role_ids"}
+    assert set(outputs) == {"category_ids", "tag_ids", "policy_ids", "host_groups", "role_ids", "tiers"}
     assert outputs["tag_ids"]["ksm-section"] == {"A": "ksm-section-A.id", "B": "ksm-section-B.id"}
     assert outputs["host_groups"] == {"A": "ksm-section-a", "B": "ksm-section-b"}
     assert outputs["policy_ids"]["local-a"] == "ksm-local-a.id"
@@ -74,9 +74,8 @@ def test_outputs_are_what_members_look_up(platform: Platform) -> None:
 
 
 def test_an_outdated_platform_is_named_as_the_cause() -> None:
-    recorder = Recorder(
-        platform_outputs={name: {} for name in ("category_ids", "tag_ids", "policy_ids", "host_groups", "role_ids")}
-    )
+    outputs = ("category_ids", "tag_ids", "policy_ids", "host_groups", "role_ids", "tiers")
+    recorder = Recorder(platform_outputs={name: {} for name in outputs})
     use(recorder)
 
     @pulumi.runtime.test  # type: ignore[untyped-decorator]
