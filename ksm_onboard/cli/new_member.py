@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, get_args
 
 import typer
@@ -11,8 +12,8 @@ from rich.markup import escape
 from ksm_onboard.cli import terminal
 from ksm_onboard.declaration.findings import relative
 from ksm_onboard.declaration.models import MemberKind
-from ksm_onboard.errors import ExitCode, OnboardError
-from ksm_onboard.planning.new_member import create, proposals
+from ksm_onboard.errors import ExitCode, InterruptedRunError, OnboardError
+from ksm_onboard.planning.new_member import complaint, create, proposals, refuse_taken
 from ksm_onboard.project import find_project
 
 _QUESTIONS = {
@@ -26,7 +27,7 @@ _QUESTIONS = {
 }
 
 
-class _MissingError(OnboardError):
+class _UsageError(OnboardError):
     exit_code = ExitCode.USAGE
 
 
@@ -52,30 +53,46 @@ def new(
         "site_name": site_name,
         "address": address,
     }
+    refuse_taken(project, key)
     answers = _asked(key, said) if sys.stdin.isatty() else _complete(key, said)
     site = answers.pop("site_name"), answers.pop("address")
     created = create(project, {"key": key, **answers}, site)
     for file in (created.declaration, created.record):
         terminal.out.print(f"written: {escape(relative(file, project.root))}")
     block = created.allocated.after.block
-    terminal.out.print(f"given out: block {block}, {len(created.allocated.lines) - 1} further entries")
-    terminal.err.print(f"next: fill in sites, departments and devices, then: ksm-onboard check {escape(key)}")
+    further = len(created.allocated.lines) - 1
+    terminal.out.print(
+        f"given out: block {block}, {further} further entries"
+        if created.allocated.lines
+        else f"given out before and kept: block {block}"
+    )
+    terminal.err.print(
+        f"next: fill in sites, departments and devices; then: ksm-onboard allocate {key} && ksm-onboard check {key}",
+        markup=False,
+    )
 
 
 def _asked(key: str, said: dict[str, str | None]) -> dict[str, str]:
-    """The answers, those that no flag gives asked for at the terminal."""
+    """The answers, those that no flag gives asked for at the terminal, again until each could be right."""
+    if wrong := complaint("key", key):
+        raise _UsageError(f"this cannot be: KEY: {wrong}", hint="nothing was written; see: ksm-onboard new --help")
     answers: dict[str, str] = {}
     for field, question in _QUESTIONS.items():
         proposal = proposals(key, answers.get("kind"), answers.get("name")).get(field)
-        check = _kind if field == "kind" else None
-        answers[field] = said[field] or typer.prompt(question, default=proposal or None, value_proc=check)
+        try:
+            answers[field] = said[field] or typer.prompt(question, default=proposal or None, value_proc=_proper(field))
+        except typer.Abort:
+            raise InterruptedRunError("interrupted; nothing was written") from None
     return answers
 
 
-def _kind(answer: str) -> str:
-    if answer.strip() not in get_args(MemberKind):
-        raise typer.BadParameter(f"'{answer}' is none of {', '.join(get_args(MemberKind))}")
-    return answer.strip()
+def _proper(field: str) -> Callable[[str], str]:
+    def proper(answer: str) -> str:
+        if wrong := complaint(field, answer):
+            raise typer.BadParameter(wrong)
+        return answer.strip()
+
+    return proper
 
 
 def _complete(key: str, said: dict[str, str | None]) -> dict[str, str]:
@@ -84,7 +101,7 @@ def _complete(key: str, said: dict[str, str | None]) -> dict[str, str]:
     answers["dns_domain"] = said["dns_domain"] or proposals(key, None, None)["dns_domain"]
     missing = [{"site_name": "--site"}.get(field, f"--{field}") for field, value in answers.items() if value is None]
     if missing:
-        raise _MissingError(
+        raise _UsageError(
             f"missing: {', '.join(missing)}", hint="give these flags, or run the command at a terminal to be asked"
         )
     return {field: value for field, value in answers.items() if value is not None}

@@ -24,6 +24,7 @@ from ksm_onboard.declaration.models import (
     KEY_PATTERN,
     MAC_PATTERN,
     OLD_NAME_PATTERN,
+    PATTERNS_IN_WORDS,
     SERIAL_PATTERN,
     Device,
     DevicePlatform,
@@ -63,11 +64,11 @@ _PATTERNS: dict[str, re.Pattern[str]] = {
     "replaces": re.compile(OLD_NAME_PATTERN),
 }
 _ALLOWED = {
-    "hostname": f"lower-case letters, digits and hyphens, at most {HOST_NAME_LENGTH} characters",
-    "serial": "letters, digits and . / _ -, 2 to 40 characters",
-    "mac": "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",
+    "hostname": f"{PATTERNS_IN_WORDS[HOST_NAME_PATTERN]}, at most {HOST_NAME_LENGTH} characters",
+    "serial": PATTERNS_IN_WORDS[SERIAL_PATTERN],
+    "mac": PATTERNS_IN_WORDS[MAC_PATTERN],
     "platform": ", ".join(get_args(DevicePlatform)),
-    "replaces": "the old device's name: letters, digits and . _ -",
+    "replaces": PATTERNS_IN_WORDS[OLD_NAME_PATTERN],
 }
 
 
@@ -239,7 +240,7 @@ class _Reader:
                         position,
                         f"{column}: {refused[value][1]}",
                         value=value,
-                        allowed=_ALLOWED.get(column, "lower-case letters, digits and single hyphens"),
+                        allowed=_ALLOWED.get(column, PATTERNS_IN_WORDS[KEY_PATTERN]),
                     )
         return [(record, starts[i]) for i, record in enumerate(records) if i not in wrong], plain
 

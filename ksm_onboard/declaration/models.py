@@ -23,14 +23,19 @@ HOST_NAME_PATTERN = r"^[a-z]([a-z0-9-]*[a-z0-9])?$"
 HostName = Annotated[str, StringConstraints(pattern=HOST_NAME_PATTERN, max_length=HOST_NAME_LENGTH)]
 """A host's name: lower case, at most 15 characters (the NetBIOS limit)."""
 
-ServerKey = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]*[a-z0-9])?$", max_length=12)]
+ServerKey = Annotated[str, StringConstraints(pattern=HOST_NAME_PATTERN, max_length=12)]
 """A server's name within the member; its host name is ``<short>-<key>``."""
 
 _DNS_LABEL = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?"
-DnsDomain = Annotated[str, StringConstraints(pattern=rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$")]
-UnixName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
-DatabaseName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
-AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/-]+$")]
+DNS_DOMAIN_PATTERN = rf"^{_DNS_LABEL}(\.{_DNS_LABEL})+$"
+DnsDomain = Annotated[str, StringConstraints(pattern=DNS_DOMAIN_PATTERN)]
+UNIX_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,30}$"
+UnixName = Annotated[str, StringConstraints(pattern=UNIX_NAME_PATTERN)]
+DATABASE_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
+DatabaseName = Annotated[str, StringConstraints(pattern=DATABASE_NAME_PATTERN)]
+PATH_PATTERN = r"^/[A-Za-z0-9._/-]+$"
+AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN)]
+SHORT_PATTERN = r"^[a-z]{2,4}$"
 
 
 def _written_out(value: object) -> object:
@@ -46,6 +51,22 @@ Network = Annotated[IPv4Network, BeforeValidator(_written_out)]
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
 MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
 OLD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+SERVICE_LEVEL_PATTERN = "^[1-4]$"
+
+PATTERNS_IN_WORDS = {
+    KEY_PATTERN: "lower-case letters, digits and single hyphens",
+    HOST_NAME_PATTERN: "lower-case letters, digits and hyphens, a letter first",
+    DNS_DOMAIN_PATTERN: "a domain in lower case with at least two parts, for example grabow.internal",
+    UNIX_NAME_PATTERN: "lower-case letters, digits, hyphens and underscores, a letter first, at most 31 characters",
+    DATABASE_NAME_PATTERN: "lower-case letters, digits and underscores, a letter first, at most 31 characters",
+    PATH_PATTERN: "a path from the root, for example /srv/data",
+    SHORT_PATTERN: "two to four lower-case letters",
+    SERIAL_PATTERN: "letters, digits and . / _ -, 2 to 40 characters",
+    MAC_PATTERN: "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",
+    OLD_NAME_PATTERN: "the old device's name: letters, digits and . _ -, at most 63 characters",
+    SERVICE_LEVEL_PATTERN: "1, 2, 3 or 4",
+}
+"""What each pattern means, for messages."""
 
 MemberKind = Literal[
     "landkreis", "landeshauptstadt", "stadt", "amt", "stadtwerke", "wohnungsgesellschaft", "zoo", "schule"
@@ -97,7 +118,7 @@ class Member(Declared):
     key: Key = Field(description="short name; also the name of the stack and of the file")
     name: str = Field(min_length=2, description="official name, for example 'Stadt Grabow'")
     kind: MemberKind = Field(description="decides the archetype that the declaration starts from")
-    short: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,4}$")] = Field(
+    short: Annotated[str, StringConstraints(pattern=SHORT_PATTERN)] = Field(
         description="prefix of host names, two to four letters"
     )
     dns_domain: DnsDomain = Field(description="domain of all the member's hosts, for example grabow.internal")
@@ -563,7 +584,7 @@ class PlatformDeclaration(Declared):
         min_length=1, description="ranges that members' address blocks are taken from, by key"
     )
     vlans: VlanPool = Field(description="the VLANs that members' zones may have")
-    service_levels: dict[Annotated[str, StringConstraints(pattern="^[1-4]$")], ServiceLevelTarget] = Field(
+    service_levels: dict[Annotated[str, StringConstraints(pattern=SERVICE_LEVEL_PATTERN)], ServiceLevelTarget] = Field(
         description="what the levels 1 to 4 promise", default_factory=dict
     )
     reserves: Reserves = Reserves()

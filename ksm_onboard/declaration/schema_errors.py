@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.models import PATTERNS_IN_WORDS
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc, Written
 from ksm_onboard.declaration.stand_ins import keys_at
@@ -61,7 +62,7 @@ def finding_for(
         place=source.key_place(loc) if at_key else source.place(loc),
         message=f"{_dotted(written)}: {in_words(error)}",
         value=shown,
-        allowed=_allowed(error),
+        allowed=allowed_in_words(error),
         hint=_hint(kind, error),
     )
 
@@ -80,12 +81,13 @@ def in_words(error: Mapping[str, Any]) -> str:
     return message[0].lower() + message[1:]
 
 
-def _allowed(error: Mapping[str, Any]) -> str | None:
+def allowed_in_words(error: Mapping[str, Any]) -> str | None:
+    """What would be right instead, if the error tells."""
     context = error.get("ctx") or {}
     if "expected" in context:
         return str(context["expected"])
     if "pattern" in context:
-        return f"text matching {context['pattern']}"
+        return PATTERNS_IN_WORDS.get(context["pattern"], f"text matching {context['pattern']}")
     if "ge" in context:
         return f"at least {context['ge']}"
     if "le" in context:

@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Annotated, Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from ksm_onboard.atomic import create_atomically
-from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding
+from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, relative
 from ksm_onboard.declaration.models import Member
 from ksm_onboard.declaration.record import record_file, write_record
-from ksm_onboard.declaration.schema_errors import in_words
+from ksm_onboard.declaration.schema_errors import allowed_in_words, in_words
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.planning.allocating import RecordChange, new_records
 from ksm_onboard.planning.load import PLATFORM, Declarations
@@ -47,6 +48,7 @@ _FLAGS = {
     "dns_domain": "--dns-domain",
     "responsible": "--responsible",
 }
+_SITE_FLAGS = {"site_name": "--site", "address": "--address"}
 
 _TEMPLATE = """\
 # yaml-language-server: $schema=../docs/schema/member.json
@@ -67,12 +69,21 @@ sites:
 # hostname;serial;mac;site;department;profile;platform;wave;replaces
 # or, as long as they are not known one by one:
 # workstations:
-#   hauptamt: {{department: hauptamt, site: {site}, profile: standard, count: 10, platform: windows, wave: pilot}}
+#   hauptamt: {{department: hauptamt, site: {site}, profile: {profile}, count: 10, platform: windows, wave: pilot}}
 
-# Deviations from the kind, for example a larger file server:
-# servers:
-#   file01: {{memory_gib: 16, disks: {{data: {{size_gib: 800}}}}}}
+# Deviations from the kind, for example {deviation}
 """
+
+_LARGER_FILE_SERVER = """\
+a larger file server:
+# servers:
+#   file01: {memory_gib: 16, disks: {data: {size_gib: 800}}}"""
+# A school has no server for files of its own.
+_MORE_MEMORY = """\
+more memory for its DNS servers:
+# servers:
+#   dns: {memory_gib: 6}
+# compute: {memory_gib: 24}"""
 
 
 def proposals(key: str, kind: str | None, name: str | None) -> dict[str, str]:
@@ -85,6 +96,38 @@ def proposals(key: str, kind: str | None, name: str | None) -> dict[str, str]:
     }
 
 
+def refuse_taken(project: Project, key: str) -> None:
+    """Raises OnboardError if there is a declaration with that key already."""
+    if _target(project, key).exists() or key == PLATFORM:
+        raise OnboardError(
+            f"{relative(_target(project, key), project.root)} is there already; it stays as it is",
+            hint=f"edit it, and run: ksm-onboard check {key}",
+        )
+
+
+def complaint(field: str, answer: str) -> str | None:
+    """What is wrong with one answer by itself; None if nothing is. ``field``: of the member, or of its first site."""
+    if field in _SITE_FLAGS:
+        return None if len(answer.strip()) >= 2 else "at least two characters"
+    annotation = Member.model_fields[field]
+    annotated: Any = Annotated[annotation.annotation, Field(), *annotation.metadata]
+    adapter: TypeAdapter[object] = TypeAdapter(annotated)
+    try:
+        adapter.validate_python(answer.strip())
+    except ValidationError as failed:
+        return _complaint(failed.errors(include_url=False)[0])
+    return None
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    allowed = allowed_in_words(error)
+    return in_words(error) + (f" ({allowed})" if allowed else "")
+
+
+def _target(project: Project, key: str) -> Path:
+    return project.stacks / f"{key}.yaml"
+
+
 def create(project: Project, answers: Mapping[str, str], site: tuple[str, str]) -> Created:
     """Write the declaration and the allocation record of a new member; ``site`` is name and address of its first one.
 
@@ -94,11 +137,8 @@ def create(project: Project, answers: Mapping[str, str], site: tuple[str, str]) 
     member is there already, DeclarationRefusedError for what the checks find.
     """
     member = _member(answers, site)
-    target = project.stacks / f"{member.key}.yaml"
-    if target.exists() or member.key == PLATFORM:
-        raise OnboardError(
-            f"{target} is there already; it stays as it is", hint=f"edit it, and run: ksm-onboard check {member.key}"
-        )
+    refuse_taken(project, member.key)
+    target = _target(project, member.key)
     text = _declaration(member, site)
     change = _tried_out(project, member.key, text)
     record = record_file(project.stacks, member.key)
@@ -125,7 +165,9 @@ def _tried_out(project: Project, key: str, text: str) -> RecordChange:
     with _copy(project) as draft:
         (draft.stacks / f"{key}.yaml").write_text(text, encoding="utf-8")
         try:
-            change = new_records(Declarations(draft), [key])[0]
+            drafted = Declarations(draft)
+            # Nothing is left to give out where a run before was stopped after writing the record.
+            change = next(iter(new_records(drafted, [key])), None) or _as_recorded(drafted, key)
             write_record(draft.stacks, key, change.after)
             findings = Declarations(draft).findings([key])
             if any(finding.severity == "error" for finding in findings):
@@ -133,6 +175,11 @@ def _tried_out(project: Project, key: str, text: str) -> RecordChange:
         except DeclarationRefusedError as refused:
             raise DeclarationRefusedError([_moved(f, draft.root, project.root) for f in refused.findings]) from None
         return change
+
+
+def _as_recorded(declarations: Declarations, key: str) -> RecordChange:
+    record = declarations.members[key].allocated
+    return RecordChange(key, record, record)
 
 
 def _moved(finding: Finding, draft: Path, project: Path) -> Finding:
@@ -150,11 +197,13 @@ def _member(answers: Mapping[str, str], site: tuple[str, str]) -> Member:
         member = Member.model_validate(dict(answers))
     except ValidationError as failed:
         for error in failed.errors(include_url=False):
-            wrong.append(f"{_FLAGS[str(error['loc'][0])]}: {in_words(error)}")
-    names = ("--site", "--address")
-    wrong += [
-        f"{flag}: at least two characters" for flag, said in zip(names, site, strict=True) if len(said.strip()) < 2
-    ]
+            field = str(error["loc"][0])
+            # A domain that was only proposed from a wrong key is no second mistake.
+            if not (field == "dns_domain" and answers[field] == proposals(answers["key"], None, None)[field]):
+                wrong.append(f"{_FLAGS[field]}: {_complaint(error)}")
+    for (field, flag), said in zip(_SITE_FLAGS.items(), site, strict=True):
+        if why := complaint(field, said):
+            wrong.append(f"{flag}: {why}")
     if member is None or wrong:
         raise WrongAnswersError(
             "this cannot be: " + "; ".join(wrong), hint="nothing was written; see: ksm-onboard new --help"
@@ -169,6 +218,8 @@ def _declaration(member: Member, site: tuple[str, str]) -> str:
         kind=member.kind,
         key=member.key,
         member="\n".join(f"  {field}: {_scalar(said[field])}" for field in _FLAGS),
+        profile="schulverwaltung" if member.kind == "schule" else "standard",
+        deviation=_MORE_MEMORY if member.kind == "schule" else _LARGER_FILE_SERVER,
         site=_site_key(site[0]),
         site_name=_scalar(site[0], inside=True),
         site_address=_scalar(site[1], inside=True),

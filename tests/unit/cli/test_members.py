@@ -159,10 +159,26 @@ def test_new_asks_at_a_terminal(checkout: Project) -> None:
         command, cwd=checkout.root, stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     os.close(follower)
-    os.write(leader, b"staadt\nstadt\nlul\n\n\n\nMarkt 1\n")
+    os.write(leader, b"staadt\nstadt\nLUL\nlul\n\n\n\nMarkt 1\n")
     output, _ = process.communicate(timeout=60)
     os.close(leader)
     assert process.returncode == 0, output
     assert "prefix of host names" in output
+    assert "two to four lower-case letters" in output
     assert "dns_domain: lulu.internal" in (checkout.stacks / "lulu.yaml").read_text("utf-8")
     assert run("check", cwd=checkout.root).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["grabow", "Grab ow"])
+def test_new_asks_nothing_about_a_key_that_cannot_be(checkout: Project, key: str) -> None:
+    leader, follower = os.openpty()
+    command = [sys.executable, "-m", "ksm_onboard.cli.main", "new", key]
+    process = subprocess.Popen(
+        command, cwd=checkout.root, stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    os.close(follower)
+    output, _ = process.communicate(timeout=60)
+    os.close(leader)
+    assert process.returncode in (1, 2)
+    assert "official name" not in output
+    assert "is there already" in output or "lower-case letters" in output

@@ -11,7 +11,9 @@ import pytest
 from ksm_onboard.atomic import create_atomically
 from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.declaration.models import MemberKind
+from ksm_onboard.declaration.record import write_record
 from ksm_onboard.errors import OnboardError
+from ksm_onboard.planning.allocating import new_records
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.new_member import WrongAnswersError, create
 from ksm_onboard.project import Project
@@ -113,3 +115,26 @@ def test_somebody_else_who_was_faster_keeps_the_file(checkout: Project, monkeypa
         create(checkout, ANSWERS, SITE)
     assert target.read_text(encoding="utf-8") == "theirs"
     assert not (checkout.stacks / "allocations" / "ludwigslust.yaml").exists()
+
+
+def test_a_run_stopped_after_the_record_is_completed_by_the_next(checkout: Project) -> None:
+    first = create(checkout, ANSWERS, SITE)
+    first.declaration.unlink()
+    again = create(checkout, ANSWERS, SITE)
+    assert again.allocated.after == first.allocated.after
+    assert again.allocated.lines == ()
+    assert Declarations(checkout).findings() == []
+
+
+@pytest.mark.parametrize("kind", ["stadt", "schule"])
+def test_the_examples_in_the_comments_fit_the_kind(checkout: Project, kind: str) -> None:
+    created = create(checkout, {**ANSWERS, "kind": kind}, SITE)
+    text = created.declaration.read_text(encoding="utf-8")
+    keys = ("departments:", "  hauptamt:", "workstations:", "servers:", "  file01:", "  dns:", "compute:")
+    for key in keys:
+        text = text.replace(f"# {key}", key)
+    created.declaration.write_text(text, encoding="utf-8")
+    (change,) = new_records(Declarations(checkout), ["ludwigslust"])
+    write_record(checkout.stacks, "ludwigslust", change.after)
+    assert Declarations(checkout).findings(["ludwigslust"]) == []
+    assert len(Declarations(checkout).plan("ludwigslust").member.workstations) == 10
