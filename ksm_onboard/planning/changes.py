@@ -244,7 +244,7 @@ def _fields(
             continue
         if isinstance(was, BaseModel) and isinstance(now, BaseModel):
             yield from _fields(f"{_words(field)} of {whose}", was, now, frozenset())
-        elif (key := _keyed(was)) and key == _keyed(now):
+        elif (key := _keyed(was) or _keyed(now)) and all(side == () or _keyed(side) == key for side in (was, now)):
             yield from _table(f"the {_words(field)} of {whose}", _by(key, was), _by(key, now))
         else:
             text = f"changes {_words(field)} of {whose} from {_value(was)} to {_value(now)}"

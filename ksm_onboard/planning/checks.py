@@ -629,13 +629,23 @@ def _applications(scope: Scope) -> Iterator[Finding]:
                 )
 
 
+def _nearest_memory(scope: Scope) -> Place:
+    """The member's own statement that led to too little memory: of the pool, else of its largest server."""
+    pool = scope.file.place("compute", "memory_gib")
+    own = scope.file.file
+    largest = sorted(scope.declared.servers, key=lambda key: -scope.declared.servers[key].memory_gib)
+    places = [pool, *(scope.file.place("servers", key, "memory_gib") for key in largest)]
+    places += [scope.file.key_place("servers", key, "count") for key in largest]
+    return next((place for place in places if place.file == own), pool)
+
+
 def _compute(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
     needed = sum(server.memory_gib for server in declared.servers.values())
     if needed > declared.compute.memory_gib:
         yield Finding(
             rule="pool-too-small",
-            place=scope.file.place("compute", "memory_gib"),
+            place=_nearest_memory(scope),
             message=f"the servers need {needed} GiB of memory, the pool allows {declared.compute.memory_gib} GiB",
             value=str(declared.compute.memory_gib),
             allowed=f"at least {needed}",

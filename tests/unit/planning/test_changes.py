@@ -129,3 +129,12 @@ def test_no_difference_goes_untold(data: st.DataObject) -> None:
         changed = with_member(**{table: tuple(entries)})
     if changed != PLAN:
         assert changes(PLAN, changed)
+
+
+def test_the_first_of_a_list_is_told_by_name() -> None:
+    networks = {"altnetz": LegacyNetwork(cidr="192.168.1.0/24", quarantine=True)}
+    brought = with_member(
+        legacy_networks=tuple(LegacyNetworkPlan(key=k, **n.model_dump()) for k, n in networks.items())
+    )
+    assert [c.text for c in changes(PLAN, brought)] == ["adds altnetz to the legacy networks of the member"]
+    assert [c.text for c in changes(brought, PLAN)] == ["removes altnetz from the legacy networks of the member"]
