@@ -173,7 +173,7 @@ class _Reader:
         return records, starts
 
     def _header(self, cells: list[str], line: int) -> list[str] | None:
-        """The columns in the order of the file; None if there is too little to go on with."""
+        """The columns in the order of the file; None if it is not clear what the cells below mean."""
         order = [cell.strip().lower() for cell in cells]
         for position, column in enumerate(order):
             if column not in COLUMNS:
@@ -199,7 +199,7 @@ class _Reader:
                 allowed=self._delimiter.join(COLUMNS),
                 hint="separate columns with semicolons or commas" if len(cells) == 1 else f"add the column {column}",
             )
-        return None if missing else order
+        return None if missing or len(set(order)) < len(order) else order
 
     def _sound(
         self, records: list[list[str]], starts: list[int], order: list[str]

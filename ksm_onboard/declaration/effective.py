@@ -7,6 +7,7 @@ address that a declaration states itself is the one in force.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -99,6 +100,9 @@ def load_member(
         return DeclaredMember(key, file, record, DeviceList(path), (*file.findings, *record.findings))
     merged, more = _merged(located, platform, archetypes)
     merged = _upon_record(merged, record)
+    # A value that could not be read has no value either; that is not told a second time.
+    unreadable = {finding.place for finding in findings}
+    more = [finding for finding in more if finding.place not in unreadable]
     file = validated(path, merged, MemberDeclaration, [*findings, *more])
     devices, of_devices = _devices(stacks, key, file)
     return DeclaredMember(key, file, record, devices, (*file.findings, *record.findings, *of_devices))
@@ -106,7 +110,7 @@ def load_member(
 
 def _load_record(stacks: Path, key: str) -> Loaded[AllocationRecord]:
     file = record_file(stacks, key)
-    if not file.exists():
+    if not os.path.lexists(file):
         return Loaded(file, Located(file), None, ())
     return load_file(file, AllocationRecord)
 
@@ -174,7 +178,8 @@ def _devices(stacks: Path, key: str, file: Loaded[MemberDeclaration]) -> tuple[D
     """The member's devices: from the list beside the declaration, or from the declaration itself."""
     beside = device_file(stacks, key)
     inline = file.content.devices if file.content is not None else ()
-    if not beside.exists():
+    # A link that leads nowhere is a list that cannot be read, not a member without devices.
+    if not os.path.lexists(beside):
         return inline_devices(file.file, inline, lambda index, column: file.place("devices", index, column)), []
     devices, findings = read_devices(beside)
     if inline or file.mentions("devices"):

@@ -80,13 +80,15 @@ def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
 def validated(file: Path, source: Written, model: type[Model], findings: list[Finding]) -> Loaded[Model]:
     """The data of ``source`` as ``model``, with the findings of reading it and those of validating it."""
     findings = list(bounded(findings))
+    told = {finding.place for finding in findings}
     repair = _Repair()
     while True:
         repair.index.clear()
         try:
             content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
-            findings.extend(bounded(repair.learn(failed, source, model)))
+            learnt = repair.learn(failed, source, model)
+            findings.extend(bounded(finding for finding in learnt if finding.place not in told))
             if () not in repair.set_aside and not _too_many(failed):
                 continue
             content = None

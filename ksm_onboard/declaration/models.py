@@ -7,6 +7,7 @@ Nothing is decided here; planning does that. What a model requires may come from
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
@@ -33,7 +34,7 @@ UNIX_NAME_PATTERN = r"^[a-z][a-z0-9_-]{0,30}$"
 UnixName = Annotated[str, StringConstraints(pattern=UNIX_NAME_PATTERN)]
 DATABASE_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
 DatabaseName = Annotated[str, StringConstraints(pattern=DATABASE_NAME_PATTERN)]
-PATH_PATTERN = r"^/[A-Za-z0-9._/-]+$"
+PATH_PATTERN = r"^(/\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN)]
 SHORT_PATTERN = r"^[a-z]{2,4}$"
 
@@ -45,8 +46,16 @@ def _written_out(value: object) -> object:
     return value
 
 
+def _with_prefix(value: object) -> object:
+    """Without a prefix length a network would be a single address, which nobody means."""
+    if isinstance(value, str) and not _PREFIX_LENGTH.search(value):
+        raise PydanticCustomError("ip_v4_network", "a network has a prefix length")
+    return _written_out(value)
+
+
+_PREFIX_LENGTH = re.compile(r"/\d{1,2}$")
 Address = Annotated[IPv4Address, BeforeValidator(_written_out)]
-Network = Annotated[IPv4Network, BeforeValidator(_written_out)]
+Network = Annotated[IPv4Network, BeforeValidator(_with_prefix)]
 
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
 MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
@@ -59,7 +68,7 @@ PATTERNS_IN_WORDS = {
     DNS_DOMAIN_PATTERN: "a domain in lower case with at least two parts, for example grabow.internal",
     UNIX_NAME_PATTERN: "lower-case letters, digits, hyphens and underscores, a letter first, at most 31 characters",
     DATABASE_NAME_PATTERN: "lower-case letters, digits and underscores, a letter first, at most 31 characters",
-    PATH_PATTERN: "a path from the root, for example /srv/data",
+    PATH_PATTERN: "a path from the root without .. and without a slash at its end, for example /srv/data",
     SHORT_PATTERN: "two to four lower-case letters",
     SERIAL_PATTERN: "letters, digits and . / _ -, 2 to 40 characters",
     MAC_PATTERN: "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",

@@ -30,6 +30,27 @@ _RULES: dict[str, Rule] = {
 }
 
 
+# What pydantic calls by the names of Python's types.
+_NEEDED = {
+    "string_type": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list, for example [a, b],",
+    "tuple_type": "a list, for example [a, b],",
+    "dict_type": "a table, a key with its value on each line,",
+    "model_type": "a table, a key with its value on each line,",
+    "date_type": "a day, for example 2027-03-01,",
+    "date_parsing": "a day, for example 2027-03-01,",
+    "date_from_datetime_parsing": "a day, for example 2027-03-01,",
+    "date_from_datetime_inexact": "a day without a time, for example 2027-03-01,",
+    "ip_v4_address": "an IPv4 address, for example 10.64.12.11,",
+    "ip_v4_network": "a network, for example 10.64.12.0/24,",
+}
+
+
 def finding_for(
     error: Mapping[str, Any], loc: Loc, source: Written, model: type[BaseModel], *, at_key: bool = False
 ) -> Finding:
@@ -74,6 +95,8 @@ def _dotted(loc: Loc) -> str:
 def in_words(error: Mapping[str, Any]) -> str:
     """What is wrong with a value, as part of a sentence."""
     kind, message = str(error["type"]), str(error["msg"])
+    if kind in _NEEDED:
+        return f"{_NEEDED[kind]} is needed here"
     if kind == "string_pattern_mismatch":
         return f"'{error['input']}' is not written the way it must be"
     if kind == "literal_error":
@@ -100,6 +123,8 @@ def _hint(kind: str, error: Mapping[str, Any]) -> str | None:
         options = [word.strip(" '") for word in str(error["ctx"]["expected"]).replace(" or ", ",").split(",")]
         close = difflib.get_close_matches(str(error["input"]), options, n=1)
         return f"did you mean '{close[0]}'?" if close else None
+    if kind == "string_type" and isinstance(error.get("input"), bool | int | float):
+        return "YAML takes it for a number or for true or false: put it in quotation marks"
     if kind == "ip_v4_network":
-        return "write it as network/prefix with no host bits set, for example 10.64.12.0/24"
+        return "write network and prefix length, the network without host bits"
     return None

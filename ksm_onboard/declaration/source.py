@@ -2,12 +2,14 @@
 
 PyYAML's C parser reports events with marks; one pass over them gives the plain values, and
 ``Located`` answers "which line is ``servers.dns01.address`` on?" for any path.
-Only plain YAML is accepted: no tabs, tags, anchors, aliases or duplicate keys, so what
-a person reads in the file is what the toolkit sees, and a small file stays small.
+Only plain YAML is accepted: no tabs, tags, anchors, aliases, duplicate keys or characters that cannot
+be seen, so what a person reads in the file is what the toolkit sees, and a small file stays small.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -93,12 +95,12 @@ def read_yaml(file: Path) -> tuple[Located, list[Finding]]:
     try:
         data, mark = reader.document()
     except yaml.YAMLError as error:
-        return located, [*reader.fatal, _syntax_finding(error, file)]
+        return located, [*reader.fatal, _syntax_finding(error, file, text)]
     except _StoppedError:
         return located, reader.fatal
     if reader.fatal:
         return located, reader.fatal
-    if mark is None:
+    if mark is None or data is None:
         return located, [Finding(rule="file-empty", place=Place(file, 1, 1), message="the file is empty")]
     located.data, located._root = data, mark
     return located, reader.findings
@@ -107,8 +109,10 @@ def read_yaml(file: Path) -> tuple[Located, list[Finding]]:
 def read_text(file: Path) -> tuple[str | None, list[Finding]]:
     """The file's text, without a byte order mark; None and a finding if it cannot be read as UTF-8."""
 
-    def refuse(rule: Rule, message: str, line: int = 1, hint: str | None = None) -> tuple[None, list[Finding]]:
-        return None, [Finding(rule=rule, place=Place(file, line, 1), message=message, hint=hint)]
+    def refuse(
+        rule: Rule, message: str, line: int = 1, column: int = 1, hint: str | None = None
+    ) -> tuple[None, list[Finding]]:
+        return None, [Finding(rule=rule, place=Place(file, line, column), message=message, hint=hint)]
 
     try:
         size = file.stat().st_size
@@ -120,13 +124,18 @@ def read_text(file: Path) -> tuple[str | None, list[Finding]]:
     try:
         return raw.decode("utf-8-sig"), []
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        return refuse("file-encoding", "the file is not UTF-8 text", line, "save the file as UTF-8")
+        before = raw[: error.start].decode("utf-8-sig")
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        return refuse("file-encoding", "the file is not UTF-8 text", line, column, "save the file as UTF-8")
 
 
-def _syntax_finding(error: yaml.YAMLError, file: Path) -> Finding:
+def _syntax_finding(error: yaml.YAMLError, file: Path, text: str) -> Finding:
     mark = getattr(error, "problem_mark", None)
     place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+    if mark is None and (odd := yaml.reader.Reader.NON_PRINTABLE.search(text)):
+        # The parser does not say where a character stands that no YAML file may hold.
+        before = text[: odd.start()]
+        place = Place(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
     hint = "indent with spaces; YAML does not allow tabs" if "cannot start any token" in problem else None
     return Finding(rule="yaml-syntax", place=place, message=f"this is not valid YAML: {problem}", hint=hint)
@@ -210,10 +219,13 @@ class _Reader:
         return data, (start.line, start.column, items)
 
     def _scalar(self, event: Any) -> Any:
-        if "{{" in event.value or "{%" in event.value:
+        if "{" in event.value and any(marker in event.value for marker in ("{{", "{%", "{#")):
             # Ansible evaluates expressions in its variables: declared text must stay text.
-            hint = "write the text without {{ and {%"
+            hint = "write the text without {{, {% and {#"
             self._note("template-marker", event.start_mark, "the text looks like a template expression", hint)
+        if not event.value.isprintable() and (hidden := _hidden(event.value)) is not None:
+            hint = "type the text anew, on one line, in place of what was pasted"
+            self._note("hidden-character", event.start_mark, f"the text holds {hidden}", hint)
         if not event.implicit[0]:
             return event.value
         try:
@@ -232,6 +244,18 @@ class _Reader:
         return Finding(rule=rule, place=Place(self._file, mark.line + 1, mark.column + 1), message=message, hint=hint)
 
 
+def _hidden(text: str) -> str | None:
+    """The first character of ``text`` that a reader cannot see, in words; a tab is taken for a blank."""
+    for character in text.strip():
+        if character != "\t" and unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp"):
+            if character in "\n\r":
+                return "a line break"
+            return f"a character that cannot be seen, {unicodedata.name(character, f'U+{ord(character):04X}')}"
+    return None
+
+
+# Octal for YAML 1.1, decimal for YAML 1.2 and for people.
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
 _RESOLVE: Any = yaml.SafeLoader("")  # only for its rules of what a plain scalar means
 
 
@@ -244,6 +268,9 @@ def _plain(text: str) -> Any:
     """
     tag = _RESOLVE.resolve(yaml.ScalarNode, text, (True, False))
     numeric = tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    if _LEADING_ZERO.fullmatch(text):
+        why = "with a leading zero it is another number for some programs"
+        raise ValueError(f"{why}; leave the zero out, or put it in quotation marks")
     if tag in ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool") or (numeric and ":" not in text):
         return _RESOLVE.construct_object(yaml.ScalarNode(tag, text), deep=True)
     return text

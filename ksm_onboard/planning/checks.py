@@ -7,6 +7,7 @@ a reference to an entry that was itself set aside for an error is not reported a
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -448,7 +449,21 @@ def _servers(scope: Scope) -> Iterator[Finding]:
                     message=f"two data disks of {name} have the mount point '{disk.mount}'",
                     value=disk.mount,
                 )
+            if _RESERVED_MOUNTS.match(disk.mount):
+                yield Finding(
+                    rule="mount-reserved",
+                    place=scope.file.place(*loc, "disks", disk_key, "mount"),
+                    message=f"a disk of {name} would hide {disk.mount} of the operating system",
+                    value=disk.mount,
+                    allowed="a folder of its own, for example /srv/data",
+                )
             mounts.add(disk.mount)
+
+
+# What the operating system keeps there is gone as soon as a disk is mounted over it.
+_RESERVED_MOUNTS = re.compile(
+    r"/(?:(?:bin|boot|dev|etc|lib\w*|proc|root|run|sbin|sys|usr)(?:/|$)|(?:var|var/lib|home|tmp)$)"
+)
 
 
 def _pairs(scope: Scope) -> Iterator[Finding]:

@@ -60,7 +60,7 @@ def test_values_and_places(tmp_path: Path) -> None:
         (" \n\n", ("file-empty", 1, 1)),
         (HEADER + "\n", ("file-empty", 1, 1)),
         (f"{HEADER}\n{ROW}\n".encode("utf-16"), ("file-encoding", 1, 1)),
-        (f"{HEADER}\n{ROW.replace('PC-7', 'Büro')}\n".encode("latin-1"), ("file-encoding", 2, 1)),
+        (f"{HEADER}\n{ROW.replace('PC-7', 'Büro')}\n".encode("latin-1"), ("file-encoding", 2, 71)),
         (f"{HEADER}\n{ROW}\0\n", ("csv-syntax", 2, 1)),
         (f'{HEADER}\n{ROW}\n"gra-ws0002"x;{ROW[11:]}\n', ("csv-syntax", 3, 1)),
         (HEADER.replace("serial", "serail") + f"\n{ROW}\n", ("csv-unknown-column", 1, 10)),

@@ -47,9 +47,19 @@ def test_place_of_something_absent_is_that_of_what_holds_it(tmp_path: Path) -> N
         ("a: 1\n---\nb: 2\n", ("yaml-second-document", 2, 1)),
         ("[a, b]: 1\n", ("yaml-key", 1, 1)),
         ("a: 1\nb: \"{{ lookup('pipe', 'true') }}\"\n", ("template-marker", 2, 4)),
+        ("a: 1\nb: '{# gone #}'\n", ("template-marker", 2, 4)),
+        ("a:\n  b: 010\n", ("yaml-value", 2, 6)),
+        ("a: 1\nb: x\0y\n", ("yaml-syntax", 2, 5)),
+        ('a: "x\\ny"\n', ("hidden-character", 1, 4)),
+        ('a: "x\\a"\n', ("hidden-character", 1, 4)),
+        ("a: |\n  x\n  y\n", ("hidden-character", 1, 4)),
+        ("a: ra\u202ewobarG\n", ("hidden-character", 1, 4)),
+        ("a: Gra\u200bbow\n", ("hidden-character", 1, 4)),
+        ("a: Gra\u00adbow\n", ("hidden-character", 1, 4)),
+        ("null\n", ("file-empty", 1, 1)),
         ("", ("file-empty", 1, 1)),
         ("# only a comment\n", ("file-empty", 1, 1)),
-        (b"name: M\xfcritz\n", ("file-encoding", 1, 1)),
+        (b"name: M\xfcritz\n", ("file-encoding", 1, 8)),
         ("[" * 100 + "]" * 100, ("yaml-depth", 1, 25)),
     ],
 )
@@ -71,6 +81,11 @@ def test_a_byte_order_mark_is_no_error(tmp_path: Path) -> None:
     assert read(tmp_path, b"\xef\xbb\xbfa: 1\n") == ({"a": 1}, [])
 
 
+@pytest.mark.parametrize("text", ['a: "x\ty"\n', "a: >-\n  x\n  y\n", "a: |\n  x\n", "a: 1 000 €\u00a0netto 🎉\n"])
+def test_what_can_be_seen_may_stay(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text)[1] == []
+
+
 def test_a_missing_file_is_a_finding(tmp_path: Path) -> None:
     _, findings = read_yaml(tmp_path / "none.yaml")
     assert [f.rule for f in findings] == ["file-unreadable"]
@@ -85,7 +100,7 @@ plain = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
-    | st.text(st.characters(exclude_categories=["Cs", "Cc"]).filter(no_brace)),
+    | st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp"]).filter(no_brace)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abcäß-", min_size=1), inner, max_size=4),
     max_leaves=12,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ksm_onboard.planning.changes import Change, changes
 from ksm_onboard.planning.load import Declarations
-from ksm_onboard.planning.plan import MemberPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import LegacyNetworkPlan, MemberPlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.project import Project
 from tests.unit.conftest import ROOT
 
@@ -132,9 +132,7 @@ def test_no_difference_goes_untold(data: st.DataObject) -> None:
 
 
 def test_the_first_of_a_list_is_told_by_name() -> None:
-    networks = {"altnetz": LegacyNetwork(cidr="192.168.1.0/24", quarantine=True)}
-    brought = with_member(
-        legacy_networks=tuple(LegacyNetworkPlan(key=k, **n.model_dump()) for k, n in networks.items())
-    )
+    network = LegacyNetworkPlan(key="altnetz", cidr=IPv4Network("192.168.1.0/24"), nat=None, quarantine=True)
+    brought = with_member(legacy_networks=(network,))
     assert [c.text for c in changes(PLAN, brought)] == ["adds altnetz to the legacy networks of the member"]
     assert [c.text for c in changes(brought, PLAN)] == ["removes altnetz from the legacy networks of the member"]
