@@ -43,9 +43,7 @@ def test_every_kind_passes_the_checks(checkout: Project, kind: str) -> None:
     assert plan.member.servers
 
 
-@pytest.mark.parametrize(
-    "name", ["Stadt: 'Lust' # \"x\"", "- a", "{a}", "Zoo\nmember: {}", "ja", "No", "Amt\u2028x", "*a &b !c %d", "12"]
-)
+@pytest.mark.parametrize("name", ["Stadt: 'Lust' # \"x\"", "- a", "{a}", "ja", "No", "*a &b !c %d", "12"])
 def test_any_name_is_written_so_that_it_is_read_back(checkout: Project, name: str) -> None:
     create(checkout, {**ANSWERS, "name": name, "responsible": name}, (name, name))
     member = Declarations(checkout).members["ludwigslust"].file.content
@@ -53,6 +51,15 @@ def test_any_name_is_written_so_that_it_is_read_back(checkout: Project, name: st
     assert (member.member.name, member.member.responsible) == (name, name)
     (site,) = member.sites.values()
     assert (site.name, site.address) == (name, name)
+
+
+@pytest.mark.parametrize("name", ["Zoo\nmember: {}", "Amt\u2028x", "Gra\u202ewob"])
+def test_a_name_with_what_nobody_sees_is_refused(checkout: Project, name: str) -> None:
+    before = files(checkout)
+    with pytest.raises(DeclarationRefusedError) as refused:
+        create(checkout, {**ANSWERS, "name": name}, SITE)
+    assert {finding.rule for finding in refused.value.findings} == {"hidden-character"}
+    assert files(checkout) == before
 
 
 def test_nothing_is_overwritten(checkout: Project, grabow: Path) -> None:
