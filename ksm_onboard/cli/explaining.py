@@ -98,7 +98,7 @@ def diff(
         terminal.print_json({"member": member, "from": ref, "changes": [change.as_json() for change in found]})
         return
     for change in found:
-        mark = "[bold red]!" if change.destroys else "[green]+" if change.action == "adds" else "[yellow]~"
+        mark = "[bold red]!" if change.destroys else "[green]+" if change.action in ("adds", "opens") else "[yellow]~"
         terminal.out.print(f"{mark}[/] {escape(change.text)}", soft_wrap=True)
     if not found:
         terminal.err.print(f"nothing changes in the plan of {member} since {ref}")

@@ -23,6 +23,7 @@ _COMMANDS = {
     "allocate": "allocation:allocate",
     "explain": "explaining:explain",
     "diff": "explaining:diff",
+    "firewall": "firewall:firewall",
     "new": "new_member:new",
     "schema": "schema:schema",
     "import": "takeover:import_exports",

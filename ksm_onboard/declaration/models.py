@@ -57,6 +57,28 @@ _PREFIX_LENGTH = re.compile(r"/\d{1,2}$")
 Address = Annotated[IPv4Address, BeforeValidator(_written_out)]
 Network = Annotated[IPv4Network, BeforeValidator(_with_prefix)]
 
+FlowEnd = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^(((role|server|pair|legacy|data-centre):)?[a-z0-9]+(-[a-z0-9]+)*"
+        r"|member:[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*)$",
+        max_length=60,
+    ),
+]
+"""One end of a flow: a zone, ``servers``, ``role:``, ``server:``, ``pair:``, ``legacy:``, ``data-centre:``,
+``member:<key>/<zone>``, ``internet`` or ``federal``."""
+
+ServicePort = Annotated[
+    str, StringConstraints(pattern=r"^((tcp|udp)/[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?|icmp/echo)$", max_length=15)
+]
+"""Protocol and port, for example tcp/443 or udp/1812-1813; icmp/echo is ping."""
+
+Reason = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9ÄÖÜäöüß][^\"\\\u0000-\u001f]*$", min_length=5, max_length=90),
+]
+"""Begins with a letter or digit and has no quotes: it becomes a comment of firewall rules and a cell of tables."""
+
 SERIAL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9./_-]{1,39}$"
 MAC_PATTERN = r"^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$"
 OLD_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -193,6 +215,21 @@ class Zone(Declared):
         description="zones of one routing domain can reach each other through the member's firewall; "
         "left out: by the kind of zone",
     )
+
+
+class Flow(Declared):
+    """Connections that may be opened from some places to others. What no flow opens is refused."""
+
+    sources: tuple[FlowEnd, ...] = Field(
+        min_length=1,
+        description="who opens connections: zones (clients), servers (all of them), role:file, server:app01, "
+        "pair:database, legacy:altnetz, data-centre:admin, member:grabow/clients, internet",
+    )
+    targets: tuple[FlowEnd, ...] = Field(
+        min_length=1, description="to whom: the same, and federal for registers of the federation (KBA, AZR, NWR)"
+    )
+    services: tuple[Key, ...] = Field(min_length=1, description="the platform's services, for example smb")
+    reason: Reason = Field(description="what it is for; comment of the firewall's rules, shown in the hand-over")
 
 
 class Compute(Declared):
@@ -340,6 +377,9 @@ class MemberDeclaration(Declared):
     )
     networks: Networks = Field(description="where its address block comes from, and what it brings along")
     zones: dict[ZoneKey, Zone] = Field(min_length=1, description="network zones, by name")
+    flows: dict[Key, Flow] = Field(
+        default_factory=dict, description="connections between zones and to places outside; all others are refused"
+    )
     compute: Compute = Field(description="upper limits for all its servers together")
     servers: dict[ServerKey, Server] = Field(
         min_length=1, description="virtual machines, by key; the host name is <short>-<key>"
@@ -488,6 +528,22 @@ class VlanPool(Declared):
     last: StrictInt = Field(ge=2, le=4094, description="highest VLAN")
 
 
+class Service(Declared):
+    """Ports under one name, for flows to refer to."""
+
+    title: str = Field(min_length=2, description="what people call it, for example Dateifreigaben (SMB)")
+    ports: tuple[ServicePort, ...] = Field(
+        min_length=1, description="for example tcp/443, udp/1812-1813 or icmp/echo (ping)"
+    )
+
+
+class SharedNetwork(Declared):
+    """Something in the data centre that members reach, or that reaches them."""
+
+    title: str = Field(min_length=2, description="what people call it, for example Zeitdienst")
+    networks: tuple[Network, ...] = Field(min_length=1, description="its addresses, for example 10.96.0.11/32")
+
+
 class ServiceLevelTarget(Declared):
     """How much may be lost and how long something may be away."""
 
@@ -593,6 +649,14 @@ class PlatformDeclaration(Declared):
         min_length=1, description="ranges that members' address blocks are taken from, by key"
     )
     vlans: VlanPool = Field(description="the VLANs that members' zones may have")
+    services: dict[Key, Service] = Field(default_factory=dict, description="what flows refer to, by key")
+    shared_networks: dict[Key, SharedNetwork] = Field(
+        default_factory=dict,
+        description="what flows call data-centre:<key>; the key admin is the operator's administration",
+    )
+    federal_networks: tuple[Network, ...] = Field(
+        default=(), description="where registers of the federation (KBA, AZR, NWR) are reached: the flows' end federal"
+    )
     service_levels: dict[Annotated[str, StringConstraints(pattern=SERVICE_LEVEL_PATTERN)], ServiceLevelTarget] = Field(
         description="what the levels 1 to 4 promise", default_factory=dict
     )

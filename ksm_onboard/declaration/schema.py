@@ -53,6 +53,13 @@ def schemas() -> dict[SchemaName, dict[str, Any]]:
     }
 
 
+def schema_of(name: str, model: type[BaseModel]) -> dict[str, Any]:
+    """The schema of a file that the toolkit writes, as ``model`` is."""
+    schema = _plain(model)
+    head = {"$schema": DIALECT, "title": name, "description": schema["description"]}
+    return head | {key: value for key, value in schema.items() if key not in head}
+
+
 def rendered(schema: Mapping[str, Any]) -> str:
     """A schema as the text of its file."""
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

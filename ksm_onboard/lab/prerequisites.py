@@ -28,6 +28,8 @@ PREREQUISITES = (
     Prerequisite("systemd-container", "systemd-nspawn", "runs the lab's hosts"),
     Prerequisite("apt-cacher-ng", "apt-cacher-ng", "downloads each package once for all of them"),
     Prerequisite("openssh-client", "ssh-keyscan", "reaches hosts"),
+    Prerequisite("iproute2", "ip", "makes the networks in which flows between zones are proven"),
+    Prerequisite("nftables", "nft", "loads the firewall rules that are proven there"),
     Prerequisite("graphviz", "dot", "draws the network plan of the reports"),
     Prerequisite("fonts-dejavu-core", None, "letters in that drawing"),
 )

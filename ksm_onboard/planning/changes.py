@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ksm_onboard.planning.plan import MemberPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import FlowPlan, FlowRulePlan, MemberPlan, Plan, ServerPlan, WorkstationPlan, rule_ports
 
-Action = Literal["adds", "removes", "moves", "changes"]
+Action = Literal["adds", "removes", "moves", "changes", "opens", "closes"]
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,25 @@ def _whole_member(before: Plan | None, after: Plan | None) -> Change:
 
 # What is compared by functions of its own, or follows from what is.
 _TABLES = frozenset(
-    ("servers", "workstations", "zones", "shares", "print_queues", "databases", "applications", "sites", "departments")
+    (
+        "servers",
+        "workstations",
+        "zones",
+        "flows",
+        "shares",
+        "print_queues",
+        "databases",
+        "applications",
+        "sites",
+        "departments",
+    )
 )
 _FOLLOWS = frozenset(("placements", "pairs", "tags", "folder"))
 
 
 def _member(before: MemberPlan, after: MemberPlan) -> Iterator[Change]:
     yield from _entries("zone", _by("key", before.zones), _by("key", after.zones), _zone_words)
+    yield from _flows(_by("key", before.flows), _by("key", after.flows))
     yield from _servers(_by("name", before.servers), _by("name", after.servers))
     yield from _entries("share", _by("name", before.shares), _by("name", after.shares), _share_words)
     queues = _by("name", before.print_queues), _by("name", after.print_queues)
@@ -92,6 +104,48 @@ def _member(before: MemberPlan, after: MemberPlan) -> Iterator[Change]:
         elif was != now:
             yield Change("changes", "department", (key,), f"renames the department {was} to {now}")
     yield from _fields("the member", before, after, _TABLES | _FOLLOWS)
+
+
+# --- flows --------------------------------------------------------------------------------
+
+
+def _flows(before: Mapping[str, FlowPlan], after: Mapping[str, FlowPlan]) -> Iterator[Change]:
+    """What may be opened that could not before, and the other way round."""
+    for key in dict.fromkeys((*before, *after)):
+        was, now = before.get(key), after.get(key)
+        if was is None or now is None:
+            flow = now or was
+            assert flow is not None  # noqa: S101 - one of the two has it
+            action: Action = "opens" if was is None else "closes"
+            ends = f"from {', '.join(flow.sources)} to {', '.join(flow.targets)}"
+            yield Change(action, "flow", (key,), f"{action} {', '.join(flow.services)} {ends} ({key}: {flow.reason})")
+        elif was != now:
+            yield from _flow(key, was, now)
+
+
+def _flow(key: str, was: FlowPlan, now: FlowPlan) -> Iterator[Change]:
+    old, new = _rules_by_words(was), _rules_by_words(now)
+    for words in sorted(new.keys() - old.keys()):
+        yield Change("opens", "flow", (key,), f"opens {words} ({key})")
+    for words in sorted(old.keys() - new.keys()):
+        yield Change("closes", "flow", (key,), f"closes {words} ({key})")
+    for words in sorted(old.keys() & new.keys()):
+        if old[words] != new[words]:
+            text = f"changes addresses for {words} ({key}): {_rule_ends(old[words])} becomes {_rule_ends(new[words])}"
+            yield Change("changes", "flow", (key,), text)
+    yield from _fields(f"the flow {key}", was, now, frozenset(("rules", "sources", "targets")))
+
+
+def _rules_by_words(flow: FlowPlan) -> dict[str, FlowRulePlan]:
+    return {
+        f"{rule_ports(rule)} from {rule.source.name} to {rule.target.name}"
+        + (" (switched, no gateway)" if rule.switched else ""): rule
+        for rule in flow.rules
+    }
+
+
+def _rule_ends(rule: FlowRulePlan) -> str:
+    return " → ".join(", ".join(map(str, end.networks)) for end in (rule.source, rule.target))
 
 
 # --- servers ------------------------------------------------------------------------------

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from ipaddress import IPv4Network
+from typing import cast
 
 from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order, some
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
-from ksm_onboard.declaration.models import PlatformDeclaration
+from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
 from ksm_onboard.declaration.record import AllocationRecord, record_file
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.checks import Scope, check_catalogue, check_member, check_platform
@@ -18,10 +20,12 @@ from ksm_onboard.planning.checks_applications import check_applications, check_l
 from ksm_onboard.planning.checks_backup import check_backup, check_backup_concept
 from ksm_onboard.planning.checks_capacity import check_capacity
 from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
+from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, check_services
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.deployed import Deployed
+from ksm_onboard.planning.flows import foreign_zones
 from ksm_onboard.planning.member_plan import plan_member
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.planning.platform_plan import plan_platform
@@ -90,14 +94,15 @@ class Declarations:
         return in_order(findings)
 
     def _of_platform(self) -> list[Finding]:
-        return [*self.platform.findings, *check_platform(self.platform), *bounded(check_backup_concept(self.platform))]
+        found = [*check_platform(self.platform), *check_services(self.platform)]
+        return [*self.platform.findings, *found, *bounded(check_backup_concept(self.platform))]
 
     def _findings_of(self, member: DeclaredMember, shared_is_sound: bool) -> list[Finding]:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
             found = check_member(scope)
-            for check in (check_identity, check_zones, check_applications, check_waves, check_backup):
+            for check in (check_identity, check_zones, check_flows, check_applications, check_waves, check_backup):
                 found += bounded(check(scope))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
             if (stands := self.deployed.get(member.key)) is not None:
@@ -107,7 +112,8 @@ class Declarations:
                     [f for f in findings if f.rule not in DECLARED_OTHERWISE]
                 )
                 if plannable:
-                    plan = plan_member(member, self.platform.content, self.catalogue)
+                    foreign = self._foreign_zones(member.key)
+                    plan = plan_member(member, self.platform.content, self.catalogue, foreign)
                     findings += check_planned(scope, stands, plan.member)
         return findings
 
@@ -118,7 +124,7 @@ class Declarations:
             for key, member in self.members.items()
             if member.file.content is not None
         }
-        found = check_renamed(members, self.orphans)
+        found = [*check_renamed(members, self.orphans), *check_flows_across(members)]
         if (platform := self.platform.content) is not None:
             found += check_capacity(members, platform, self.platform)
             found += check_licences(members, self.catalogue, platform, self.platform)
@@ -162,7 +168,18 @@ class Declarations:
         _refuse_errors(self.findings([key]))
         platform = self.platform.content
         assert platform is not None  # noqa: S101 - else there were findings
-        return plan_member(self.members[key], platform, self.catalogue)
+        return plan_member(self.members[key], platform, self.catalogue, self._foreign_zones(key))
+
+    def _foreign_zones(self, key: str) -> dict[str, dict[str, IPv4Network]]:
+        """The networks of the other members' zones that the flows of ``key`` name."""
+        content = self.members[key].file.content
+        named = foreign_zones(content) if content is not None else set()
+        found: dict[str, dict[str, IPv4Network]] = {}
+        for member, zone in sorted(named):
+            other = self.members[member].file.content if member in self.members else None
+            if other is not None and (there := dict(other.zones).get(cast(ZoneKey, zone))) is not None and there.cidr:
+                found.setdefault(member, {})[zone] = there.cidr
+        return found
 
     def platform_plan(self) -> PlatformPlan:
         """The plan of the shared data centre. Raises DeclarationRefusedError if it has errors."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Address
 from typing import TypeVar, cast, get_args
 
 from ksm_onboard.declaration.devices import DeviceRow
@@ -23,6 +22,7 @@ from ksm_onboard.planning.addressing import gateway_of
 from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
 from ksm_onboard.planning.backup import plan_backups
+from ksm_onboard.planning.flows import ForeignZones, plan_flows, resolvers
 from ksm_onboard.planning.placement import datastore_for, first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
@@ -55,7 +55,7 @@ from ksm_onboard.planning.platform_plan import (
     host_group_name,
     plan_platform,
 )
-from ksm_onboard.planning.zones import ZONE_KINDS
+from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
 _DATA_UNITS = (1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15)
@@ -69,15 +69,21 @@ Given = TypeVar("Given")
 
 
 def plan_member(
-    declared: DeclaredMember, platform: PlatformDeclaration, catalogue: Mapping[str, CatalogueEntry]
+    declared: DeclaredMember,
+    platform: PlatformDeclaration,
+    catalogue: Mapping[str, CatalogueEntry],
+    foreign: ForeignZones | None = None,
 ) -> Plan:
-    """Decide everything about a member. Pure; expects declarations that passed the checks."""
+    """Decide everything about a member. Pure; expects declarations that passed the checks.
+
+    ``foreign`` are the networks of other members' zones that its flows name.
+    """
     declaration = declared.file.content
     assert declaration is not None  # noqa: S101 - it passed the checks
     member = declaration.member
     sections = placed(declared, declaration, platform)
     servers = tuple(_servers(declaration, platform, sections, catalogue))
-    workstations = tuple(_workstations(declared, declaration, catalogue))
+    workstations = tuple(_workstations(declared, declaration, platform, catalogue))
     shares, databases = tuple(_shares(declaration)), tuple(_databases(declaration))
     used = {key for server in servers for key in server.applications}
     used |= {key for workstation in workstations for key in workstation.applications}
@@ -142,6 +148,7 @@ def plan_member(
                     tuple(zip(declaration.servers.values(), servers, strict=True)), shares, databases, platform
                 )
             ),
+            flows=plan_flows(declaration, platform, declared.layers.counted if declared.layers else {}, foreign or {}),
         ),
     )
 
@@ -179,11 +186,8 @@ def _zones(declaration: MemberDeclaration) -> Iterator[ZonePlan]:
             vlan=given(zone.vlan),
             cidr=cidr,
             gateway=gateway_of(cidr),
+            routing_domain=routing_domain_of(key, declaration),
         )
-
-
-def _dns_servers(declaration: MemberDeclaration) -> tuple[IPv4Address, ...]:
-    return tuple(given(server.address) for server in declaration.servers.values() if server.role == "dns")
 
 
 def _servers(
@@ -214,7 +218,7 @@ def _servers(
             address=given(server.address),
             prefix_length=cidr.prefixlen,
             gateway=gateway_of(cidr),
-            dns_servers=_dns_servers(declaration),
+            dns_servers=resolvers(server.zone, declaration, platform),
             section=section,
             first_host=first_host(server, position, platform),
             pair=server.pair,
@@ -318,18 +322,21 @@ def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:
 
 
 def _workstations(
-    declared: DeclaredMember, declaration: MemberDeclaration, catalogue: Mapping[str, CatalogueEntry]
+    declared: DeclaredMember,
+    declaration: MemberDeclaration,
+    platform: PlatformDeclaration,
+    catalogue: Mapping[str, CatalogueEntry],
 ) -> Iterator[WorkstationPlan]:
     """The listed devices in the order of the list, then those whose names were made."""
     domain, addresses = declaration.member.dns_domain, declared.allocated.hosts
-    dns_servers = _dns_servers(declaration)
+    dns_servers = {zone: resolvers(zone, declaration, platform) for zone in declaration.zones}
     applications = {
         (key, platform): with_requirements(of_workstation(declaration, profile), catalogue, platform)
         for key, profile in declaration.profiles.items()
         for platform in get_args(DevicePlatform)
     }
     for row in (*declared.devices.rows, *_made(declared, declaration)):
-        platform = cast(DevicePlatform, row.platform)
+        device_platform = cast(DevicePlatform, row.platform)
         zone = declaration.profiles[row.profile].zone
         cidr = given(declaration.zones[zone].cidr)
         yield WorkstationPlan(
@@ -338,13 +345,13 @@ def _workstations(
             address=addresses[row.hostname],
             prefix_length=cidr.prefixlen,
             gateway=gateway_of(cidr),
-            dns_servers=dns_servers,
+            dns_servers=dns_servers[zone],
             zone=zone,
             site=row.site,
             department=row.department,
             profile=row.profile,
-            applications=applications[row.profile, platform],
-            platform=platform,
+            applications=applications[row.profile, device_platform],
+            platform=device_platform,
             wave=row.wave,
             serial=row.serial or None,
             mac=row.mac or None,

@@ -209,6 +209,8 @@ class PlatformPlan(Planned):
     shared_servers: tuple[SharedServerPlan, ...] = ()
     backup_repositories: tuple[BackupRepositoryPlan, ...] = ()
     backup_classes: tuple[BackupClassPlan, ...] = ()
+    services: tuple[ServicePlan, ...] = ()
+    shared_networks: tuple[SharedNetworkPlan, ...] = ()
 
     def shared_server(self, name: str) -> SharedServerPlan:
         """The shared machine of that host name. Raises KeyError if there is none."""
@@ -243,6 +245,71 @@ class ZonePlan(Planned):
     vlan: int
     cidr: IPv4Network
     gateway: IPv4Address
+    routing_domain: str
+
+
+class PortRangePlan(Planned):
+    """Ports from ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+
+class FlowEndPlan(Planned):
+    """One end of a rule: hosts or the whole of a zone, or networks outside the member (``zone`` is None)."""
+
+    name: str
+    zone: ZoneKey | None
+    networks: tuple[IPv4Network, ...]
+
+
+class FlowRulePlan(Planned):
+    """Connections that may be opened from one end to the other; answers come with them.
+
+    ``ports`` are the target's; none for icmp, of which only echo requests are meant. ``switched``: both
+    ends lie in one zone, so no gateway is asked and no rule is needed.
+    """
+
+    source: FlowEndPlan
+    target: FlowEndPlan
+    protocol: Literal["tcp", "udp", "icmp"]
+    ports: tuple[PortRangePlan, ...]
+    switched: bool = False
+
+
+def rule_ports(rule: FlowRulePlan) -> str:
+    """Protocol and ports in words: ``tcp/80,443``, ``udp/1812-1813``, ``icmp/echo``."""
+    if rule.protocol == "icmp":
+        return "icmp/echo"
+    ranges = (str(p.first) if p.first == p.last else f"{p.first}-{p.last}" for p in rule.ports)
+    return f"{rule.protocol}/{','.join(ranges)}"
+
+
+class FlowPlan(Planned):
+    """Connections that were declared together, for one reason. What no flow opens is refused."""
+
+    key: str
+    reason: str
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    services: tuple[str, ...]
+    rules: tuple[FlowRulePlan, ...]
+
+
+class ServicePlan(Planned):
+    """Ports under one name; ``title`` is German, for reports."""
+
+    key: str
+    title: str
+    ports: tuple[str, ...]
+
+
+class SharedNetworkPlan(Planned):
+    """Something in the data centre that members reach; ``title`` is German, for reports."""
+
+    key: str
+    title: str
+    networks: tuple[IPv4Network, ...]
 
 
 class ResourcePoolPlan(Planned):
@@ -479,6 +546,7 @@ class MemberPlan(Planned):
     freezes: tuple[FreezePlan, ...] = ()
     legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
     backups: tuple[BackupPlan, ...] = ()
+    flows: tuple[FlowPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:
         """The server of that name. Raises KeyError if there is none."""

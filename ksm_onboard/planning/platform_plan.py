@@ -14,6 +14,8 @@ from ksm_onboard.planning.plan import (
     PlatformPlan,
     RolePlan,
     SectionPlan,
+    ServicePlan,
+    SharedNetworkPlan,
     StorageTierPlan,
     TagCategoryPlan,
     TemplatePlan,
@@ -120,6 +122,14 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         shared_servers=tuple(plan_shared_servers(declaration)),
         backup_repositories=tuple(plan_repositories(declaration)),
         backup_classes=tuple(plan_classes(declaration.backup)),
+        services=tuple(
+            ServicePlan(key=key, title=service.title, ports=service.ports)
+            for key, service in declaration.services.items()
+        ),
+        shared_networks=tuple(
+            SharedNetworkPlan(key=key, title=shared.title, networks=shared.networks)
+            for key, shared in declaration.shared_networks.items()
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ksm_onboard.declaration.models import ZoneKey
+from ksm_onboard.declaration.models import MemberDeclaration, ZoneKey
 
 
 @dataclass(frozen=True)
@@ -40,3 +40,25 @@ ZONE_KINDS: dict[ZoneKey, ZoneKind] = {
     "quarantine": ZoneKind(200, "Quarantäne, Übernahme"),
     "ot-handover": ZoneKind(900, "Übergabe Leittechnik"),
 }
+
+
+LESSONS: frozenset[ZoneKey] = frozenset(("school-pedagogic", "school-tablets", "school-byod"))
+"""Where pupils and teachers work."""
+
+ADMINISTRATIONS: frozenset[ZoneKey] = frozenset(("school-administration", "clients", "laptops"))
+"""Where a school's office or any other administration works."""
+
+
+def routing_domain_of(zone: ZoneKey, declared: MemberDeclaration) -> str:
+    """The routing domain that ``zone`` is in: as stated, else by its kind.
+
+    In a school everything that is not for lessons belongs to its administration.
+    """
+    stated = declared.zones[zone].routing_domain if zone in declared.zones else None
+    if stated is not None:
+        return stated
+    if zone in LESSONS:
+        return "school-pedagogic"
+    if zone == "ot-handover":
+        return "ot"
+    return "school-administration" if "school-administration" in declared.zones else "office"

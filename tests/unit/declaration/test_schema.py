@@ -141,6 +141,7 @@ networks:
 zones:
   clients: {prefix: 23, routing_domain: amt}
   quarantine: {cidr: 10.64.14.0/24, vlan: 1400}
+flows: {web: {sources: [clients, "role:file"], targets: ["member:zoo/clients"], services: [https], reason: Auskunft}}
 compute: {cpu_ghz: 60, memory_gib: 96}
 servers:
   web:

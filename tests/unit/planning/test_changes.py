@@ -136,3 +136,35 @@ def test_the_first_of_a_list_is_told_by_name() -> None:
     brought = with_member(legacy_networks=(network,))
     assert [c.text for c in changes(PLAN, brought)] == ["adds altnetz to the legacy networks of the member"]
     assert [c.text for c in changes(brought, PLAN)] == ["removes altnetz from the legacy networks of the member"]
+
+
+# --- flows --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("addition", "expected"),
+    [
+        (
+            "flows:\n  scans: {sources: [printers], targets: [role:file], services: [smb], reason: Einscannen}\n",
+            ["opens smb from printers to infrastructure, role:file (scans: Einscannen)"],
+        ),
+        (
+            "flows:\n  web: null\n",
+            ["closes web-proxy from clients to data-centre:web-proxy (web: Internet über den Proxy)"],
+        ),
+        (
+            "flows:\n  files: {sources: [clients, printers]}\n",
+            [
+                "opens tcp/445 from printers to infrastructure, role:file (files)",
+                "closes tcp/445 from application to infrastructure, role:file (files)",
+            ],
+        ),
+        ("flows:\n  files: {reason: Ablage}\n", ["changes reason of the flow files from Netzlaufwerke to Ablage"]),
+    ],
+)
+def test_what_opens_and_closes_is_said_in_words(
+    checkout: Project, plan: Plan, addition: str, expected: list[str]
+) -> None:
+    with (checkout.stacks / "grabow.yaml").open("a", encoding="utf-8") as stream:
+        stream.write(addition)
+    assert [change.text for change in changes(plan, Declarations(checkout).plan("grabow"))] == expected

@@ -1,0 +1,1 @@
+"""From planned flows to a firewall's rules, and their proof with packets."""
