@@ -541,7 +541,10 @@ class SharedNetwork(Declared):
     """Something in the data centre that members reach, or that reaches them."""
 
     title: str = Field(min_length=2, description="what people call it, for example Zeitdienst")
-    networks: tuple[Network, ...] = Field(min_length=1, description="its addresses, for example 10.96.0.11/32")
+    networks: tuple[Network, ...] = Field(default=(), description="its addresses, for example 10.96.0.11/32")
+    role: Literal["backup"] | None = Field(
+        default=None, description="instead of networks: the data centre's own machines (shared.servers) of this role"
+    )
 
 
 class ServiceLevelTarget(Declared):

@@ -126,6 +126,7 @@ Rule = Literal[
     "service-too-wide",
     "service-unreachable",
     "shared-network-overlap",
+    "shared-network-empty",
     "flow-end-unknown",
     "flow-opens-nothing",
     "flow-opens-everything",

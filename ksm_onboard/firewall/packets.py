@@ -14,8 +14,8 @@ FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 ECHO_REPLY, UNREACHABLE, REDIRECT, ECHO_REQUEST, TIMESTAMP_REQUEST = 0, 3, 5, 8, 13
 MORE_FRAGMENTS: Final = 0x2000
 
-TRICK: Final = 0xBEEF
-"""The identification of every packet that must not arrive, whatever else is allowed."""
+TRICK, _TRICK_SERVICE = 0xBEEF, 0x5C
+"""Identification and type of service of every packet that must not arrive, whatever else is allowed."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def read(packet: bytes) -> Seen | None:
             kind = body[13]
         elif protocol == ICMP and body:
             kind = body[0]
-    trick = identification == TRICK
+    trick = (identification, packet[1]) == (TRICK, _TRICK_SERVICE)
     return Seen(source, target, protocol, source_port, target_port, kind, trick, fragment & 0x3FFF)
 
 
 def ipv4(source: IPv4Address, target: IPv4Address, protocol: int, body: bytes, fragment: int = 0) -> bytes:
     """A packet with the mark of tricks; ``fragment`` is the field of flags and offset."""
-    head = struct.pack(
-        "!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), TRICK, fragment, 64, protocol, 0, source.packed, target.packed
-    )
+    length, none = 20 + len(body), 0  # the checksum is counted with itself as 0
+    addresses = source.packed + target.packed
+    head = struct.pack("!BBHHHBBH", 0x45, _TRICK_SERVICE, length, TRICK, fragment, 64, protocol, none) + addresses
     return head[:10] + struct.pack("!H", _checksum(head)) + head[12:] + body
 
 

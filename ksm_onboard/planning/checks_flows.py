@@ -33,6 +33,7 @@ from ksm_onboard.planning.flows import (
     Opening,
     openings,
     ports_of,
+    shared_addresses,
 )
 from ksm_onboard.planning.zones import ADMINISTRATIONS, LESSONS, routing_domain_of
 
@@ -535,6 +536,13 @@ def _shared_networks(file: Loaded[PlatformDeclaration]) -> Iterator[Finding]:
     found: list[tuple[str, Loc]] = []
     networks: list[tuple[IPv4Network, str, Loc]] = []
     for key, shared in platform.shared_networks.items():
+        if not shared_addresses(key, platform) and not file.mentions("shared_networks", key):
+            yield Finding(
+                rule="shared-network-empty",
+                place=file.key_place("shared_networks", key),
+                message=f"the shared network {key} has no addresses",
+                allowed="networks, or the role of declared shared servers",
+            )
         for index, network in enumerate(shared.networks):
             networks.append((network, key, ("shared_networks", key, "networks", index)))
     for index, network in enumerate(platform.federal_networks):

@@ -207,14 +207,22 @@ def _outside_networks(
     if outside == FEDERAL:
         return _sorted(platform.federal_networks)
     if kind == "data-centre":
-        shared = platform.shared_networks.get(name)
-        return _sorted(shared.networks) if shared else ()
+        return shared_addresses(name, platform)
     if kind == "legacy":
         legacy = declared.networks.legacy[name]
         return (legacy.nat or legacy.cidr,)
     member, _, zone = name.partition("/")
     cidr = foreign.get(member, {}).get(zone)
     return (cidr,) if cidr is not None else ()
+
+
+def shared_addresses(key: str, platform: PlatformDeclaration) -> tuple[IPv4Network, ...]:
+    """The addresses of one of the data centre's shared networks; none if it is not declared."""
+    if (network := platform.shared_networks.get(key)) is None:
+        return ()
+    servers = platform.shared.servers.values() if platform.shared is not None else ()
+    machines = (IPv4Network(server.address) for server in servers if server.role == network.role)
+    return _sorted((*network.networks, *machines))
 
 
 def _sorted(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:
@@ -263,5 +271,4 @@ def resolvers(zone: ZoneKey, declared: MemberDeclaration, platform: PlatformDecl
         for server in declared.servers.values()
         if server.role == "dns" and server.address is not None and routing_domain_of(server.zone, declared) == domain
     )
-    shared = platform.shared_networks.get("dns")
-    return own or tuple(network.network_address for network in (shared.networks if shared else ()))
+    return own or tuple(address for network in shared_addresses("dns", platform) for address in network)

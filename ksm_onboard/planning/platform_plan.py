@@ -6,6 +6,7 @@ from typing import get_args
 
 from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, ZoneKey
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
+from ksm_onboard.planning.flows import shared_addresses
 from ksm_onboard.planning.plan import (
     BaselinePlan,
     DatastorePlan,
@@ -127,7 +128,7 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
             for key, service in declaration.services.items()
         ),
         shared_networks=tuple(
-            SharedNetworkPlan(key=key, title=shared.title, networks=shared.networks)
+            SharedNetworkPlan(key=key, title=shared.title, networks=shared_addresses(key, declaration))
             for key, shared in declaration.shared_networks.items()
         ),
     )
