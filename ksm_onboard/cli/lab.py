@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from ksm_onboard.cli import terminal
-from ksm_onboard.cli.declarations import Json
+from ksm_onboard.cli.declarations import Json, MemberKey
 from ksm_onboard.connection import lab_name, lab_shift
 from ksm_onboard.errors import ExitCode, OnboardError
+from ksm_onboard.firewall.record import proven, save_proof
 from ksm_onboard.lab import instance, losses
 from ksm_onboard.lab.base_image import ensure_base_image
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
 from ksm_onboard.lab.prerequisites import install_prerequisites
 from ksm_onboard.onboarding.lab_world import data_centre
-from ksm_onboard.planning.load import load_platform
+from ksm_onboard.planning.load import Declarations, load_platform
 from ksm_onboard.project import find_project
 
 app = typer.Typer(help="The lab: a simulated vCenter whose powered-on VMs are real Debian hosts.", no_args_is_help=True)
@@ -108,6 +110,29 @@ def restore(
     else:
         control.restore(what)
     _show(control.settled(), json=json)
+
+
+@app.command("prove-zones")
+def prove_zones(member: MemberKey, json: Json = False) -> None:
+    """Try every flow of a member with packets, and that nothing else passes. Namespaces simulate its port groups.
+
+    The rules are those that ``ksm-onboard firewall`` writes. The result is kept for the lab's hand-over protocol.
+    """
+    project, progress = find_project(), terminal.TerminalProgress()
+    plan = Declarations(project).plan(member)
+    progress.step(f"prove the zones of {member} with packets (simulation: namespaces stand in for port groups)")
+    record = proven(project, plan, progress.line)
+    save_proof(record, project.state / lab_name() / "reports" / member)
+    result = record.result
+    if json:
+        terminal.print_json(record.model_dump(mode="json"))
+    for surprise in result.surprises:
+        terminal.err.print(f"[red]{escape(str(surprise))}[/]")
+    terminal.err.print(
+        f"{result.tried} connections tried: {result.allowed} have to pass, {result.refused} must not; "
+        f"{result.tricks} tricks; {result.surprising} surprise(s) ({result.seconds:.0f} s, simulated port groups)"
+    )
+    raise typer.Exit(ExitCode.OK if result.holds else ExitCode.DIFFERENCES)
 
 
 class _UsageError(OnboardError):

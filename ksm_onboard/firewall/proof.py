@@ -33,18 +33,18 @@ from pydantic import BaseModel, ConfigDict
 
 from ksm_onboard.firewall import packets
 from ksm_onboard.firewall.expectations import Expectations, Probe, expectations
-from ksm_onboard.firewall.testbed import GATEWAY_OUTSIDE, Testbed, testbed
+from ksm_onboard.firewall.testbed import GATEWAY_OUTSIDE, Testbed, lay_out
 from ksm_onboard.planning.plan import Plan
 
 # Longer than any answer takes; only waited for by what fails.
-_PATIENCE_SECONDS: Final = 8.0
+_PATIENCE_SECONDS: Final = 6.0
 # Where much is blocked, nobody wants to wait for each of it.
-_PATIENCE_IN_ALL_SECONDS: Final = 40.0
+_PATIENCE_IN_ALL_SECONDS: Final = 15.0
 _NO_PATIENCE_SECONDS: Final = 0.3
 # Each round trip to the gateway crosses four cards, the longest way of a connection attempt ten.
 _ROUNDS: Final = 6
 _AT_ONCE: Final = 150
-_SURPRISES_KEPT: Final = 200
+_SURPRISES_KEPT: Final = 2000
 _ROUND, _PROBE = 0x4B53, 0x4B50
 """Numbers of our echo requests: those that only set a mark in time, and those that are tried."""
 
@@ -102,7 +102,7 @@ def prove(plan: Plan, rules: str, said: Callable[[str], None] = lambda _: None) 
     """
     began = time.monotonic()
     expected = expectations(plan)
-    with on_one_processor(), many_files(), testbed(plan.member, expected.hosts) as bed:
+    with on_one_processor(), many_files(), lay_out(plan.member, expected.hosts) as bed:
         bed.load(rules)
         said(f"{len(expected.hosts)} hosts in {len(plan.member.zones)} zones and outside")
         with ExitStack() as stack:

@@ -55,13 +55,17 @@ class Testbed:
         """Take every rule away."""
         self.gateway.run(["nft", "flush", "ruleset"])
 
+    def loaded(self) -> str:
+        """The rules as loaded, without what they counted."""
+        return self.gateway.run(["nft", "--stateless", "list", "ruleset"])
+
     def counters(self) -> str:
         """The rules as loaded, with what they counted."""
         return self.gateway.run(["nft", "list", "ruleset"])
 
 
 @contextmanager
-def testbed(member: MemberPlan, hosts: tuple[TestHost, ...]) -> Iterator[Testbed]:
+def lay_out(member: MemberPlan, hosts: tuple[TestHost, ...]) -> Iterator[Testbed]:
     """Build it, and take it down at the end. Raises NotReadyError where this machine cannot have namespaces."""
     made: list[Namespace] = []
 
