@@ -453,6 +453,44 @@ class Datastore(Declared):
     capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB")
 
 
+class HighAvailability(Declared):
+    """What vSphere HA does when hosts, storage or guests fail. It is always on, and monitors hosts."""
+
+    reserved_percent: StrictInt = Field(
+        default=50,
+        ge=1,
+        le=90,
+        description="share of the cluster's CPU and memory that is kept free for restarts, in percent;"
+        " at least that of the largest fire section",
+    )
+    isolation_response: Literal["none", "power-off", "shutdown"] = Field(
+        default="power-off", description="what a host does with its VMs once it has lost its network"
+    )
+    storage_loss: Literal["ignore", "warn", "restart"] = Field(
+        default="restart", description="what happens to VMs whose storage is gone on their host"
+    )
+    restart_priority: Literal["lowest", "low", "medium", "high", "highest"] = Field(
+        default="medium", description="whose turn it is after a failure, for VMs that have no priority of their own"
+    )
+    next_priority_when: Literal["at-once", "guests-run"] = Field(
+        default="guests-run", description="when it is the next priority's turn"
+    )
+    restart_timeout_seconds: StrictInt = Field(
+        default=600, ge=60, le=3600, description="how long the next priority waits at most, in seconds"
+    )
+    guest_monitoring: StrictBool = Field(
+        default=True, description="whether a VM is restarted when its guest gives no sign of life any more"
+    )
+
+
+class LoadBalancing(Declared):
+    """How DRS spreads VMs. It is always fully automated: otherwise nothing brings VMs back to their fire section."""
+
+    migration_threshold: StrictInt = Field(
+        default=3, ge=1, le=5, description="from which benefit on VMs are moved: 1 only for rules, 5 for any"
+    )
+
+
 class Reserves(Declared):
     """How full the cluster may be planned while one fire section is lost."""
 
@@ -664,6 +702,8 @@ class PlatformDeclaration(Declared):
         description="what the levels 1 to 4 promise", default_factory=dict
     )
     reserves: Reserves = Reserves()
+    high_availability: HighAvailability = HighAvailability()
+    drs: LoadBalancing = LoadBalancing()
     shared: SharedMachines | None = Field(default=None, description="the data centre's own machines")
     backup: BackupConcept | None = Field(default=None, description="how members' data are backed up")
     licences: dict[Key, LicencePool] = Field(

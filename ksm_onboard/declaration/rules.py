@@ -160,6 +160,7 @@ Rule = Literal[
     "datastore-unknown",
     "hypervisor-twice",
     "sections-unequal",
+    "ha-reserve",
     "pools-overlap",
     # taking over a member's exports
     "table-unreadable",

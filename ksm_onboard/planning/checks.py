@@ -7,6 +7,7 @@ a reference to an entry that was itself set aside for an error is not reported a
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -141,6 +142,20 @@ def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
                 message="the fire sections have different numbers of hosts",
                 value=", ".join(f"{key}: {len(section.hosts)}" for key, section in platform.sections.items()),
                 allowed="the same number in each, so that either can carry the whole load",
+            )
+        )
+    total, largest = sum(len(s.hosts) for s in platform.sections.values()), max(sizes)
+    needed = math.ceil(100 * largest / total)
+    reserved = platform.high_availability.reserved_percent
+    if reserved < needed:
+        findings.append(
+            Finding(
+                rule="ha-reserve",
+                place=file.place("high_availability", "reserved_percent"),
+                message=f"HA keeps {reserved} % of the cluster free, but the largest fire section is {needed} % of it:"
+                " once that is lost, not everything can be restarted",
+                value=str(reserved),
+                allowed=f"at least {needed}",
             )
         )
     return findings

@@ -186,6 +186,29 @@ class BackupClassPlan(Planned):
     restore_test_days: int
 
 
+class HighAvailabilityPlan(Planned):
+    """HA of the cluster, in the words of the vSphere API (ClusterDasConfigInfo and what it refers to)."""
+
+    reserved_percent: int
+    """Of CPU and of memory, for failovers; never computed by vCenter from the number of hosts."""
+    isolation_response: Literal["none", "powerOff", "shutdown"]
+    pdl_response: Literal["disabled", "warning", "restartAggressive"]
+    apd_response: Literal["disabled", "warning", "restartConservative"]
+    restart_priority: Literal["lowest", "low", "medium", "high", "highest"]
+    ready_condition: Literal["none", "guestHbStatusGreen"]
+    restart_timeout_seconds: int
+    vm_monitoring: Literal["vmMonitoringDisabled", "vmMonitoringOnly"]
+
+
+class ClusterPlan(Planned):
+    """Settings of the cluster, which was there before the toolkit."""
+
+    inventory_path: str
+    """By which vCenter finds it; its ids differ from one vCenter to the next."""
+    drs_migration_threshold: int
+    high_availability: HighAvailabilityPlan
+
+
 class PlatformPlan(Planned):
     """The shared data centre: what the platform stack creates and what members refer to."""
 
@@ -195,6 +218,7 @@ class PlatformPlan(Planned):
     responsible: str
     datacenter: str
     cluster: str
+    cluster_settings: ClusterPlan
     switch: str
     uplinks: tuple[str, ...]
     sections: tuple[SectionPlan, ...]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, ZoneKey
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
 from ksm_onboard.planning.flows import shared_addresses
 from ksm_onboard.planning.plan import (
     BaselinePlan,
+    ClusterPlan,
     DatastorePlan,
+    HighAvailabilityPlan,
     HypervisorPlan,
     LocalAdminPlan,
     PlatformPlan,
@@ -59,6 +61,20 @@ _ROLES: dict[str, tuple[str, ...]] = {
 }
 
 
+# Where a path to storage may come back (all paths down), VMs are only restarted if that is sure to help.
+_StorageLoss = Literal["ignore", "warn", "restart"]
+_PDL_RESPONSES: dict[_StorageLoss, Literal["disabled", "warning", "restartAggressive"]] = {
+    "ignore": "disabled",
+    "warn": "warning",
+    "restart": "restartAggressive",
+}
+_APD_RESPONSES: dict[_StorageLoss, Literal["disabled", "warning", "restartConservative"]] = {
+    "ignore": "disabled",
+    "warn": "warning",
+    "restart": "restartConservative",
+}
+
+
 def host_group_name(section: str) -> str:
     """The host group that holds a fire section's hypervisor hosts."""
     return f"ksm-section-{section.lower()}"
@@ -80,6 +96,7 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         responsible=declaration.platform.responsible,
         datacenter=vcenter.datacenter,
         cluster=vcenter.cluster,
+        cluster_settings=_cluster(declaration),
         switch=vcenter.switch.name,
         uplinks=vcenter.switch.uplinks,
         sections=tuple(
@@ -130,6 +147,24 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         shared_networks=tuple(
             SharedNetworkPlan(key=key, title=shared.title, networks=shared_addresses(key, declaration))
             for key, shared in declaration.shared_networks.items()
+        ),
+    )
+
+
+def _cluster(declaration: PlatformDeclaration) -> ClusterPlan:
+    wanted = declaration.high_availability
+    return ClusterPlan(
+        inventory_path=f"/{declaration.vcenter.datacenter}/host/{declaration.vcenter.cluster}",
+        drs_migration_threshold=declaration.drs.migration_threshold,
+        high_availability=HighAvailabilityPlan(
+            reserved_percent=wanted.reserved_percent,
+            isolation_response="powerOff" if wanted.isolation_response == "power-off" else wanted.isolation_response,
+            pdl_response=_PDL_RESPONSES[wanted.storage_loss],
+            apd_response=_APD_RESPONSES[wanted.storage_loss],
+            restart_priority=wanted.restart_priority,
+            ready_condition="guestHbStatusGreen" if wanted.next_priority_when == "guests-run" else "none",
+            restart_timeout_seconds=wanted.restart_timeout_seconds,
+            vm_monitoring="vmMonitoringOnly" if wanted.guest_monitoring else "vmMonitoringDisabled",
         ),
     )
 

@@ -13,20 +13,46 @@ from ksm_onboard.planning.plan import PlatformPlan
 from ksm_onboard.planning.platform_plan import TIER_CATEGORY
 from ksm_onboard.provisioning.data_centre import DataCentre
 
+# What of an adopted cluster belongs to vCenter's administrators. A change of its data centre would replace it.
+_NOT_OURS = (
+    "datacenter_id",
+    "folder",
+    "host_system_ids",
+    "tags",
+    "custom_attributes",
+    "drs_advanced_options",
+    "drs_enable_predictive_drs",
+    "drs_enable_vm_overrides",
+    "dpm_automation_level",
+    "dpm_enabled",
+    "dpm_threshold",
+    "ha_advanced_options",
+    "ha_heartbeat_datastore_ids",
+    "ha_heartbeat_datastore_policy",
+    "proactive_ha_automation_level",
+    "proactive_ha_enabled",
+    "proactive_ha_moderate_remediation",
+    "proactive_ha_provider_ids",
+    "proactive_ha_severe_remediation",
+    "vsan_disk_groups",
+    "vsan_enabled",
+)
+
 
 class PlatformStack(pulumi.ComponentResource):
-    """Tags, storage policies, fire-section host groups and roles."""
+    """The cluster's settings, tags, storage policies, fire-section host groups and roles."""
 
     def __init__(self, plan: PlatformPlan, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("ksm:platform:Platform", plan.key, None, opts)
         self._plan = plan
         self._child = pulumi.ResourceOptions(parent=self)
-        centre = DataCentre(plan, self)
+        self._centre = DataCentre(plan, self)
         self.categories: dict[str, vsphere.TagCategory] = {}
         self.tags: dict[str, dict[str, vsphere.Tag]] = {}
         self._tag_categories(plan)
         self.policies = self._storage_policies(plan)
-        self.host_groups = self._host_groups(plan, centre)
+        self.cluster = self._cluster(plan)
+        self.host_groups = self._host_groups(plan)
         self.roles = self._roles(plan)
         self.register_outputs(self.outputs())
 
@@ -76,13 +102,49 @@ class PlatformStack(pulumi.ComponentResource):
             for tier in plan.tiers
         }
 
-    def _host_groups(self, plan: PlatformPlan, centre: DataCentre) -> dict[str, vsphere.ComputeClusterHostGroup]:
+    def _cluster(self, plan: PlatformPlan) -> vsphere.ComputeCluster:
+        """Adopt the cluster that is there and set what the plan says about it; leave the rest as it is.
+
+        It is never made, deleted or replaced, and hosts are never moved in or out: vCenter's administrators do that.
+        """
+        settings, ha = plan.cluster_settings, plan.cluster_settings.high_availability
+        return vsphere.ComputeCluster(
+            plan.cluster,
+            name=plan.cluster,
+            datacenter_id=self._centre.id,
+            drs_enabled=True,
+            drs_automation_level="fullyAutomated",
+            drs_migration_threshold=settings.drs_migration_threshold,
+            ha_enabled=True,
+            ha_host_monitoring="enabled",
+            ha_admission_control_policy="resourcePercentage",
+            # Left to itself vCenter keeps one host's worth, not a fire section's.
+            ha_admission_control_resource_percentage_auto_compute=False,
+            ha_admission_control_resource_percentage_cpu=ha.reserved_percent,
+            ha_admission_control_resource_percentage_memory=ha.reserved_percent,
+            ha_host_isolation_response=ha.isolation_response,
+            ha_vm_component_protection="enabled",
+            ha_datastore_pdl_response=ha.pdl_response,
+            ha_datastore_apd_response=ha.apd_response,
+            ha_vm_restart_priority=ha.restart_priority,
+            ha_vm_dependency_restart_condition=ha.ready_condition,
+            ha_vm_restart_timeout=ha.restart_timeout_seconds,
+            ha_vm_monitoring=ha.vm_monitoring,
+            opts=pulumi.ResourceOptions.merge(
+                self._child,
+                pulumi.ResourceOptions(
+                    import_=settings.inventory_path, retain_on_delete=True, ignore_changes=list(_NOT_OURS)
+                ),
+            ),
+        )
+
+    def _host_groups(self, plan: PlatformPlan) -> dict[str, vsphere.ComputeClusterHostGroup]:
         return {
             section.key: vsphere.ComputeClusterHostGroup(
                 section.host_group,
                 name=section.host_group,
-                compute_cluster_id=centre.cluster_id,
-                host_system_ids=[centre.host_id(host) for host in section.hosts],
+                compute_cluster_id=self.cluster.id,
+                host_system_ids=[self._centre.host_id(host) for host in section.hosts],
                 opts=self._child,
             )
             for section in plan.sections

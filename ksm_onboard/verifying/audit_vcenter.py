@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ksm_onboard.planning.plan import Plan, ServerPlan
 from ksm_onboard.verifying.audit_report import Area, Reason
+from ksm_onboard.verifying.cluster_settings import planned_settings
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.vcenter_facts import DiskFacts, PermissionFacts, RuleFacts, VCenterFacts, VmFacts
 
@@ -130,6 +131,8 @@ def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], poi
     # Without DRS nothing acts on the rules, without HA nothing restarts a VM in the other section.
     points.same(area, cluster.name, "drs_enabled", True, cluster.drs_enabled)
     points.same(area, cluster.name, "ha_enabled", True, cluster.ha_enabled)
+    for setting, expected in planned_settings(platform.cluster_settings).items():
+        points.same(area, cluster.name, setting, expected, cluster.settings.get(setting))
     for section in platform.sections:
         group = cluster.host_groups.get(section.host_group)
         if points.present(area, section.host_group, "host_group", group is not None):

@@ -17,6 +17,7 @@ from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.vcenter import Found, attached_tags, collect, folder_paths, is_below, moid, session, settings
+from ksm_onboard.verifying.cluster_settings import Settings, settings_of
 
 # VMware's stubs leave every constructor untyped.
 # mypy: untyped-calls-exclude="pyVmomi"
@@ -113,6 +114,7 @@ class ClusterFacts(Fact):
     name: str
     drs_enabled: bool
     ha_enabled: bool
+    settings: Settings
     rules: tuple[RuleFacts, ...]
     vm_groups: Mapping[str, tuple[str, ...]]
     host_groups: Mapping[str, tuple[str, ...]]
@@ -438,6 +440,7 @@ def _cluster(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[str, st
         name=str(cluster.get("name")),
         drs_enabled=_enabled(config, "drsConfig"),
         ha_enabled=_enabled(config, "dasConfig"),
+        settings=settings_of(config) if isinstance(config, vim.cluster.ConfigInfoEx) else {},
         rules=tuple(
             sorted(
                 (_rule(rule, lambda refs: members(refs, vm_names)) for rule in getattr(config, "rule", None) or ()),

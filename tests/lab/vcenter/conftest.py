@@ -195,8 +195,8 @@ class Stack:
         self.pulumi("preview", "--expect-no-changes", "--diff")
 
 
-def new_stack(vcenter: VCenter, folder: Path, program: Path, **config: object) -> Stack:
-    """A program as a stack, not yet deployed."""
+def new_stack(vcenter: VCenter, folder: Path, program: Path, name: str = "test", **config: object) -> Stack:
+    """A program as a stack of that name, not yet deployed."""
     (folder / "backend").mkdir(parents=True)
     project = {
         "name": "vcenter-test",
@@ -218,7 +218,7 @@ def new_stack(vcenter: VCenter, folder: Path, program: Path, **config: object) -
         "SSL_CERT_FILE": str(vcenter.ca_file),
     }
     new = Stack(folder, environment)
-    new.pulumi("stack", "init", "test")
+    new.pulumi("stack", "init", name)
     new.configure(**config)
     return new
 

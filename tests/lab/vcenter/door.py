@@ -117,7 +117,13 @@ class Door:
                 failoverLevel=1,
                 autoComputePercentages=False,
             )
-        spec = vim.cluster.ConfigSpecEx(dasConfig=das)
+        self._reconfigure(vim.cluster.ConfigSpecEx(dasConfig=das))
+
+    def set_power_management(self, enabled: bool) -> None:
+        """Another setting of the cluster, which the platform says nothing about."""
+        self._reconfigure(vim.cluster.ConfigSpecEx(dpmConfig=vim.cluster.DpmConfigInfo(enabled=enabled)))
+
+    def _reconfigure(self, spec: Any) -> None:
         WaitForTask(self.cluster().ReconfigureComputeResource_Task(spec, True), si=self._service)
 
     def delete(self, machine: Any) -> None:

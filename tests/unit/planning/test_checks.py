@@ -285,10 +285,12 @@ def test_the_platform_is_checked_too(checkout: Project) -> None:
         platform,
         ("datastores: [sn-mirror01]", "datastores: [sn-mirror09]"),
         ("sn-esx-b04]", "sn-esx-a01]"),
+        ("reserved_percent: 50", "reserved_percent: 49"),
     )
     assert {rule for rule, name, _ in found(checkout) if name == "schwerin.yaml"} == {
         "datastore-unknown",
         "hypervisor-twice",
+        "ha-reserve",
     }
 
 

@@ -35,6 +35,8 @@ class Made:
     ignore_changes: tuple[str, ...]
     delete_before_replace: bool
     parent: str
+    import_id: str
+    retain_on_delete: bool
     urn: str = ""
     parent_urn: str = ""
     refers: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -63,6 +65,8 @@ class Monitor(MockMonitor):
                 urn=answer.urn,
                 parent_urn=request.parent,
                 refers={name: frozenset(found.urns) for name, found in request.propertyDependencies.items()},
+                import_id=request.importId,
+                retain_on_delete=request.retainOnDelete,
             )
         )
         return answer

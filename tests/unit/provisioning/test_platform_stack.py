@@ -25,7 +25,28 @@ def test_how_many_of_each_type(platform: Platform) -> None:
         "VmStoragePolicy": 4,
         "ComputeClusterHostGroup": 2,
         "Role": 4,
+        "ComputeCluster": 1,
     }
+
+
+def test_the_cluster_is_adopted_and_set(platform: Platform) -> None:
+    (cluster,) = platform[0].of("ComputeCluster").values()
+    assert cluster.import_id == "/Schwerin/host/sn-cluster01"
+    assert cluster.inputs["haAdmissionControlResourcePercentageCpu"] == 50
+    assert cluster.inputs["haAdmissionControlResourcePercentageMemory"] == 50
+    assert cluster.inputs["haAdmissionControlResourcePercentageAutoCompute"] is False
+    assert cluster.inputs["haHostIsolationResponse"] == "powerOff"
+    assert cluster.inputs["haDatastorePdlResponse"] == "restartAggressive"
+    assert cluster.inputs["haVmDependencyRestartCondition"] == "guestHbStatusGreen"
+    assert cluster.inputs["drsAutomationLevel"] == "fullyAutomated"
+
+
+def test_the_cluster_is_never_deleted_replaced_or_emptied(platform: Platform) -> None:
+    (cluster,) = platform[0].of("ComputeCluster").values()
+    assert cluster.retain_on_delete
+    assert {"hostSystemIds", "datacenterId", "folder"} <= set(cluster.ignore_changes)
+    assert "hostSystemIds" not in cluster.inputs
+    assert "forceEvacuateOnDestroy" not in cluster.inputs
 
 
 def test_host_groups_hold_the_hosts_of_their_section(platform: Platform) -> None:

@@ -18,6 +18,7 @@ from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
 from ksm_onboard.planning.plan import DatabasePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit import audit
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
+from ksm_onboard.verifying.cluster_settings import planned_settings
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
     FollowerSeen,
@@ -149,6 +150,7 @@ def _vcenter(plan: Plan) -> VCenterFacts:
             name=platform.cluster,
             drs_enabled=True,
             ha_enabled=True,
+            settings=planned_settings(platform.cluster_settings),
             rules=(
                 *(
                     RuleFacts(
