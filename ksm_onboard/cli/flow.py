@@ -15,6 +15,7 @@ from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import last_run
 from ksm_onboard.connection import lab_name, lab_shift
 from ksm_onboard.errors import ExitCode, NotReadyError
+from ksm_onboard.firewall.proof import ProofResult
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.engine import ensure_engine
 from ksm_onboard.onboarding.lab_world import data_centre
@@ -109,6 +110,8 @@ def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = Fals
         onboarding.start_lab_workstations(workstations)
     configured = onboarding.configure()
     audit = onboarding.verify()
+    if surroundings.connection.simulated:
+        _show_proof(onboarding.prove_zones().result)
     documents = onboarding.report()
     if json:
         terminal.print_json(
@@ -250,6 +253,15 @@ def _show_audit(audit: AuditReport) -> None:
     terminal.err.print(
         f"audit of {audit.member}: {audit.points} points compared, {_counted(len(audit.differences), 'difference')}"
         + (" (in the lab: the vCenter is simulated)" if audit.simulated else "")
+    )
+
+
+def _show_proof(result: ProofResult) -> None:
+    for surprise in result.surprises[:_SHOWN_NOT_CHECKED]:
+        terminal.err.print(f"  [red]{escape(str(surprise))}[/]")
+    terminal.err.print(
+        f"zones of {result.member}: {result.tried} connections and {result.tricks} tricks tried, "
+        f"{_counted(result.surprising, 'surprise')} (port groups simulated)"
     )
 
 

@@ -17,6 +17,7 @@ from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
+from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import chosen_workstations
@@ -82,6 +83,13 @@ class Onboarding:
             instance.stop_workstations(self.connection.name, self.progress, only=surplus)
         return len(instance.start_workstations(self.project, self.connection.name, specs, self.progress))
 
+    def prove_zones(self) -> ProofRecord:
+        """In the lab, try the member's flows with packets; namespaces simulate port groups. Kept for the protocol."""
+        self.progress.step(f"zones of {self.member}, tried with packets (simulated port groups)")
+        record = proven(self.project, self.plan, self.progress.line)
+        save_proof(record, self.reports)
+        return record
+
     # --- configure --------------------------------------------------------------------------
 
     def refresh_inventory(self) -> bool:
@@ -138,6 +146,7 @@ class Onboarding:
             summarise(run) if run else None,
             folder=self.reports,
             now=datetime.now(UTC),
+            proof=kept_proof(self.project, self.plan, self.reports),
         )
 
     # --- what is there ----------------------------------------------------------------------

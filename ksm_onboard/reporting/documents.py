@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.connection import Connection
+from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 from ksm_onboard.reporting import wording
@@ -44,13 +45,14 @@ def write_documents(
     *,
     folder: Path,
     now: datetime,
+    proof: ProofRecord | None = None,
 ) -> Documents:
     """Write the protocol of a member into ``folder``, each file whole or not at all.
 
-    ``configuration`` is the last run, None if there was none. Raises NotReadyError if
-    Graphviz is missing, ValueError if the audit is another member's.
+    ``configuration`` is the last run, ``proof`` the kept proof of the zones; None if there was none.
+    Raises NotReadyError if Graphviz is missing, ValueError if the audit is another member's.
     """
-    content = protocol(plan, audit, configuration, data_centre=connection.vcenter.server, created=now)
+    content = protocol(plan, audit, configuration, data_centre=connection.vcenter.server, created=now, proof=proof)
     picture = network_plan_svg(plan)
     documents = Documents(
         html=folder / f"{PROTOCOL}.html", json=folder / f"{PROTOCOL}.json", network_plan=folder / NETWORK_PLAN_FILE

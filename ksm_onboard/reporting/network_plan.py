@@ -8,6 +8,7 @@ sets up the gateway or the sites' links yet; the picture says so.
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterable
 from html import escape
 from itertools import zip_longest
@@ -17,6 +18,7 @@ import graphviz
 
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import MemberPlan, Plan, ZonePlan
+from ksm_onboard.reporting.connections import reached_from
 from ksm_onboard.reporting.wording import counted
 
 INK = "#1f2d3a"
@@ -25,6 +27,7 @@ PAPER = "#ffffff"
 HEAD = "#f1f3f5"
 # Points; longer text makes a box wider.
 SITE_WIDTH, GATEWAY_WIDTH, ZONE_WIDTH = 124, 124, 300
+LETTERS_PER_LINE = 52
 SECTION_COLOURS = ("#e3edf5", "#f7ecdc")
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -57,6 +60,7 @@ def describe(plan: Plan) -> str:
             for section in plan.platform.sections
             if (names := [s.name for s in member.servers if s.zone == zone.key and s.section == section.key])
         )
+        + f", erreichbar von: {', '.join(reached_from(member, zone.key)) or 'niemandem'}"
         for zone in member.zones
     )
     sites = ", ".join(site.name for site in member.sites)
@@ -117,9 +121,12 @@ def _zone(plan: Plan, zone: ZonePlan) -> str:
     sections = plan.platform.sections
     title = f"<b>{escape(zone.title)}</b>   VLAN {zone.vlan}   {escape(str(zone.cidr))}"
     head = _row(_cell(title, ZONE_WIDTH, HEAD, span=len(sections)))
+    reached = ", ".join(reached_from(plan.member, zone.key)) or "niemandem"
+    text = "<br/>".join(escape(line) for line in textwrap.wrap(f"erreichbar von: {reached}", LETTERS_PER_LINE))
+    last = _row(_cell(text, ZONE_WIDTH, span=len(sections)))
     servers = [server for server in plan.member.servers if server.zone == zone.key]
     if not servers:
-        return _table([head, _row(_cell(_devices(plan.member, zone), ZONE_WIDTH, span=len(sections)))])
+        return _table([head, _row(_cell(_devices(plan.member, zone), ZONE_WIDTH, span=len(sections))), last])
     columns = [
         [
             f"<i>{escape(section.name)}</i>",
@@ -132,7 +139,7 @@ def _zone(plan: Plan, zone: ZonePlan) -> str:
         _row(*(_cell(text, width, colour) for text, colour in zip(texts, SECTION_COLOURS, strict=False)))
         for texts in zip_longest(*columns, fillvalue=" ")
     )
-    return _table([head, *rows])
+    return _table([head, *rows, last])
 
 
 def _devices(member: MemberPlan, zone: ZonePlan) -> str:

@@ -18,8 +18,11 @@ from pydantic import BaseModel, ConfigDict
 
 from ksm_onboard.configuring import results
 from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
+from ksm_onboard.reporting.connections import Connections, connections
+from ksm_onboard.reporting.connections import open_points as open_connections
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING
 
@@ -300,6 +303,7 @@ class Protocol(_Part):
     sites: tuple[Site, ...]
     network: str
     zones: tuple[Zone, ...]
+    connections: Connections
     cpu_limit_ghz: int
     memory_limit_gib: int
     servers: tuple[Server, ...]
@@ -318,11 +322,18 @@ class Protocol(_Part):
 
 
 def protocol(
-    plan: Plan, audit: AuditReport, configuration: ConfigurationSummary | None, *, data_centre: str, created: datetime
+    plan: Plan,
+    audit: AuditReport,
+    configuration: ConfigurationSummary | None,
+    *,
+    data_centre: str,
+    created: datetime,
+    proof: ProofRecord | None = None,
 ) -> Protocol:
     """Everything that the protocol of a member says.
 
-    ``configuration`` is the last run, ``data_centre`` the vCenter's address, ``created`` now.
+    ``configuration`` is the last run, ``data_centre`` the vCenter's address, ``created`` now, ``proof`` that of
+    the zones with packets if there was one.
     Raises ValueError if the audit is another member's.
     """
     if audit.member != plan.member.key:
@@ -350,6 +361,7 @@ def protocol(
         sites=tuple(_sites(member)),
         network=str(member.block),
         zones=tuple(_zones(member)),
+        connections=connections(plan, proof, zone),
         cpu_limit_ghz=member.resource_pool.cpu_limit_mhz // 1000,
         memory_limit_gib=member.resource_pool.memory_limit_mib // 1024,
         servers=tuple(_servers(plan)),
@@ -370,7 +382,9 @@ def protocol(
         configuration=configuration and _in_zone(configuration, zone),
         open_points=tuple(
             OpenPoint(number=number, kind=kind, text=text)
-            for number, (kind, text) in enumerate(_open_points(plan, audit, configuration), start=1)
+            for number, (kind, text) in enumerate(
+                (*_open_points(plan, audit, configuration), *open_connections(proof)), start=1
+            )
         ),
     )
 
