@@ -63,6 +63,7 @@ def checkout_in(folder: Path) -> Project:
     project = (ROOT.root / "Pulumi.yaml").read_text().replace("virtualenv: .venv", f"virtualenv: {sys.prefix}")
     (folder / "Pulumi.yaml").write_text(project)
     (folder / "lab").symlink_to(ROOT.root / "lab")
+    (folder / ".venv").symlink_to(sys.prefix)  # the policy pack runs in its project's
     return Project(folder)
 
 
