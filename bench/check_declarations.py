@@ -200,8 +200,8 @@ def generate(declared: Project, folder: Path, times: int) -> Project:
     project.stacks.mkdir(parents=True)
     project.catalogue.symlink_to(declared.catalogue.resolve())
     shared = load(declared.stacks / f"{PLATFORM}.yaml")
-    for store in shared["datastores"].values():
-        store["capacity_gib"] *= times
+    for array in shared["arrays"].values():
+        array["capacity_gib"] *= times
     for resource in ("cpu_cores", "memory_gib"):
         shared["hypervisor"][resource] *= times
     for licence in shared.get("licences", {}).values():

@@ -14,6 +14,7 @@ from ksm_onboard.project import find_project
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import vcenter_provider
 from ksm_onboard.provisioning.environment import require_policies
+from ksm_onboard.provisioning.growth import DiskGrowth
 from ksm_onboard.provisioning.member import MemberStack
 from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
 
@@ -35,6 +36,7 @@ def main() -> None:
             plan,
             PlatformIds.of(shared),
             Customisation(project.templates, connection.guests.user, connection.guests.public_key()),
+            DiskGrowth(connection),
             pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
         )
     for name, value in built.outputs().items():

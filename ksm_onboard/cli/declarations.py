@@ -11,6 +11,7 @@ import typer
 
 from ksm_onboard.cli import findings_output, terminal
 from ksm_onboard.errors import ExitCode, NotReadyError
+from ksm_onboard.planning.exports import as_csv, exports_of
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project, find_project
@@ -94,9 +95,22 @@ def _what_stands(project: Project, checked: list[str], wanted: bool | None, expo
     return stands
 
 
-def plan(member: MemberKey, json: Json = False) -> None:
+def plan(
+    member: MemberKey,
+    exports: Annotated[
+        bool, typer.Option("--exports", help="only what the storage arrays have to export, as CSV (with --json: JSON)")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show everything that is decided for a member: networks, servers, storage, workstations."""
     decided = Declarations(find_project()).plan(member)
+    if exports:
+        wanted = exports_of(decided)
+        if json:
+            terminal.print_json([export.as_json() for export in wanted])
+        else:
+            typer.echo(as_csv(wanted), nl=False)
+        return
     if json:
         terminal.print_json(decided.model_dump(mode="json"))
         return
@@ -128,6 +142,22 @@ def _show(decided: Plan) -> None:
                 s.datastore,
             )
             for s in member.servers
+        ),
+    )
+    terminal.print_table(
+        "Datastores",
+        ("datastore", "tier", "GiB", "declared", "cluster", "export", "seen in sections"),
+        (
+            (
+                d.name,
+                d.tier,
+                d.size_gib,
+                d.need_gib,
+                d.cluster or "–",
+                f"{d.remote_host}:{d.remote_path}",
+                ", ".join(d.sections),
+            )
+            for d in member.datastores
         ),
     )
     terminal.print_table(

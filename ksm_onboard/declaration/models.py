@@ -241,6 +241,14 @@ class Compute(Declared):
     memory_gib: StrictInt = Field(ge=1, le=100_000, description="memory of all the member's servers together, in GiB")
 
 
+class Storage(Declared):
+    """The size of the member's datastores."""
+
+    growth_percent: StrictInt = Field(
+        default=25, ge=0, le=300, description="room beyond what is declared, when a datastore is sized or grows"
+    )
+
+
 class DataDisk(Declared):
     """A disk that outlives its VM."""
 
@@ -381,6 +389,7 @@ class MemberDeclaration(Declared):
         default_factory=dict, description="connections between zones and to places outside; all others are refused"
     )
     compute: Compute = Field(description="upper limits for all its servers together")
+    storage: Storage = Field(default=Storage(), description="the size of its datastores")
     servers: dict[ServerKey, Server] = Field(
         min_length=1, description="virtual machines, by key; the host name is <short>-<key>"
     )
@@ -422,12 +431,20 @@ class Switch(Declared):
     uplinks: tuple[str, ...] = Field(min_length=1, description="names of its uplinks")
 
 
+class Library(Declared):
+    """The data centre's own datastore. No member's disk ever lies there."""
+
+    name: str = Field(description="name in the vCenter")
+    capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB")
+
+
 class VCenterLayout(Declared):
     """Names of what stands in the vCenter before the first member comes."""
 
     datacenter: str = Field(description="name of the datacenter")
     cluster: str = Field(description="name of the cluster that all members share")
     switch: Switch = Field(description="the distributed switch")
+    library: Library = Field(description="the datastore that the templates lie on")
     principal_domain: str = Field(description="domain of the vCenter groups that members' permissions name")
 
 
@@ -446,11 +463,16 @@ class HypervisorSize(Declared):
     memory_gib: StrictInt = Field(ge=1, description="memory of one host in GiB")
 
 
-class Datastore(Declared):
-    """A datastore; mirrored if it is in more than one section."""
+class StorageArray(Declared):
+    """A storage array that exports NFS to the hosts; mirrored if it stands in more than one section."""
 
-    sections: tuple[SectionKey, ...] = Field(min_length=1, description="fire sections that hold a copy; two: mirrored")
-    capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB")
+    address: Address = Field(description="where the hypervisor hosts mount its exports from")
+    root: AbsolutePath = Field(default="/ksm", description="path below which it exports, one folder per member")
+    sections: tuple[SectionKey, ...] = Field(
+        min_length=1, description="fire sections that hold a copy of its data; two: mirrored"
+    )
+    capacity_gib: StrictInt = Field(ge=1, description="usable size in GiB; a mirrored array has it in each section")
+    tiers: tuple[Key, ...] = Field(min_length=1, description="storage tiers that it serves")
 
 
 class HighAvailability(Declared):
@@ -500,8 +522,8 @@ class Reserves(Declared):
     memory_percent: StrictInt = Field(
         default=5, ge=0, le=90, description="memory of the hosts that are left that stays free, for the hypervisor"
     )
-    datastore_percent: StrictInt = Field(
-        default=20, ge=0, le=90, description="room of each datastore that stays free, for snapshots and growth"
+    array_percent: StrictInt = Field(
+        default=20, ge=0, le=90, description="room of each array that stays free, for the growth of members' exports"
     )
 
 
@@ -515,7 +537,6 @@ class StorageTier(Declared):
     """A class of storage that declarations refer to; becomes a storage policy."""
 
     description: str = Field(description="what it is for, as people read it in the vCenter")
-    datastores: tuple[str, ...] = Field(min_length=1, description="datastores that disks of this tier may lie on")
     encrypted: bool = Field(
         default=False, description="true: the storage system encrypts what lies on it (vCenter cannot tell)"
     )
@@ -680,7 +701,9 @@ class PlatformDeclaration(Declared):
     vcenter: VCenterLayout = Field(description="what stands in the vCenter before the first member comes")
     sections: dict[SectionKey, FireSection] = Field(min_length=2, description="the fire sections")
     hypervisor: HypervisorSize = Field(description="size of every hypervisor host")
-    datastores: dict[str, Datastore] = Field(min_length=1, description="datastores, by their name in the vCenter")
+    arrays: dict[Key, StorageArray] = Field(
+        min_length=1, description="storage arrays that members' datastores are exported from, by name"
+    )
     storage_tiers: dict[Key, StorageTier] = Field(
         min_length=1, description="classes of storage that declarations refer to, by key"
     )

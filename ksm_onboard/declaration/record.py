@@ -1,7 +1,8 @@
 """The allocation record of a member: ``stacks/allocations/<member>.yaml``. Read and written here only.
 
 It holds what was given out: the block, the zones' networks and VLANs, the hosts' addresses, the
-servers' fire sections and the names of workstations that were made. One line per entry, sorted, so that two branches
+servers' fire sections, the names of workstations that were made, the member's datastores and
+what lies on them. One line per entry, sorted, so that two branches
 that add hosts merge well. The toolkit writes it; people read and review it.
 """
 
@@ -14,7 +15,17 @@ from typing import Annotated, Any
 from pydantic import Field, StrictInt, StringConstraints
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.declaration.models import Address, Declared, HostName, Key, Network, SectionKey, UnixName, ZoneKey
+from ksm_onboard.declaration.models import (
+    KEY_PATTERN,
+    Address,
+    Declared,
+    HostName,
+    Key,
+    Network,
+    SectionKey,
+    UnixName,
+    ZoneKey,
+)
 
 _HEADER = """\
 # yaml-language-server: $schema=../../docs/schema/allocation.json
@@ -24,6 +35,9 @@ _HEADER = """\
 """
 
 Number = Annotated[StrictInt, Field(ge=2, le=4094)]
+DatastoreName = Annotated[str, StringConstraints(pattern=KEY_PATTERN, max_length=60)]
+DiskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]*(/[a-z0-9-]+)?$", max_length=60)]
+"""A server's name for its system disk, ``<server>/<disk>`` for a data disk."""
 RetiredName = Annotated[str, StringConstraints(min_length=1, max_length=40)]
 
 
@@ -34,12 +48,22 @@ class RecordedZone(Declared):
     vlan: Number = Field(description="the zone's VLAN")
 
 
+class RecordedDatastore(Declared):
+    """A datastore of the member: the export of an array that it is, and its size, which only grows."""
+
+    tier: Key = Field(description="the storage tier that it serves")
+    section: SectionKey = Field(description="the fire section whose servers use it")
+    array: Key = Field(description="the array that exports it")
+    size_gib: Annotated[StrictInt, Field(ge=1)] = Field(description="size of the export in GiB")
+
+
 class Retired(Declared):
     """What is no longer declared, and stays reserved."""
 
     zones: dict[ZoneKey, RecordedZone] = Field(default_factory=dict, description="networks and VLANs, by zone")
     hosts: dict[HostName, Address] = Field(default_factory=dict, description="addresses, by host name")
     printers: dict[UnixName, Address] = Field(default_factory=dict, description="addresses, by name of the queue")
+    disks: dict[DiskName, DatastoreName] = Field(default_factory=dict, description="datastores, by disk")
 
 
 class AllocationRecord(Declared):
@@ -55,6 +79,12 @@ class AllocationRecord(Declared):
     )
     workstations: dict[HostName, Key] = Field(
         default_factory=dict, description="names that were made, and the group of workstations they belong to"
+    )
+    datastores: dict[DatastoreName, RecordedDatastore] = Field(
+        default_factory=dict, description="the member's datastores, by name"
+    )
+    disks: dict[DiskName, DatastoreName] = Field(
+        default_factory=dict, description="the datastore that each disk was placed on; no disk is ever moved"
     )
     retired: Retired = Field(
         default=Retired(), description="what is no longer declared, and stays reserved until it is released"
@@ -78,12 +108,15 @@ def rendered(member: str, record: AllocationRecord) -> str:
     lines += _table("printers", record.printers)
     lines += _table("sections", record.sections)
     lines += _table("workstations", {name: _quoted(group) for name, group in record.workstations.items()})
+    lines += _table("datastores", {name: _datastore(store) for name, store in record.datastores.items()})
+    lines += _table("disks", record.disks)
     retired = record.retired
     if retired != Retired():
         lines.append("retired:\n")
         lines += _table("zones", {key: _zone(zone) for key, zone in retired.zones.items()}, "  ")
         lines += _table("hosts", retired.hosts, "  ")
         lines += _table("printers", retired.printers, "  ")
+        lines += _table("disks", retired.disks, "  ")
     return "".join(lines)
 
 
@@ -96,6 +129,11 @@ def write_record(stacks: Path, member: str, record: AllocationRecord) -> Path:
 
 def _zone(zone: RecordedZone) -> str:
     return f"{{cidr: {zone.cidr}, vlan: {zone.vlan}}}"
+
+
+def _datastore(store: RecordedDatastore) -> str:
+    size = f"size_gib: {store.size_gib}"
+    return f"{{tier: {_quoted(store.tier)}, section: {store.section}, array: {_quoted(store.array)}, {size}}}"
 
 
 def _table(name: str, entries: Mapping[Any, object], indent: str = "") -> list[str]:

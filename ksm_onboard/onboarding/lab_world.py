@@ -6,7 +6,9 @@ from collections import defaultdict
 from itertools import chain, zip_longest
 from typing import Any
 
-from ksm_onboard.planning.plan import MemberPlan, PlatformPlan, WorkstationPlan
+from ksm_onboard.lab.array import ArrayExport
+from ksm_onboard.planning.exports import exports_of
+from ksm_onboard.planning.plan import MemberPlan, Plan, PlatformPlan, WorkstationPlan
 
 
 def data_centre(platform: PlatformPlan) -> dict[str, Any]:
@@ -18,14 +20,25 @@ def data_centre(platform: PlatformPlan) -> dict[str, Any]:
         "host": platform.hypervisor.model_dump(),
         "switch": {"name": platform.switch, "uplinks": list(platform.uplinks)},
         "datastores": [
-            {"name": store.name, "capacity_gib": store.capacity_gib, "sections": list(store.sections)}
-            for store in platform.datastores
+            {
+                "name": platform.library.name,
+                "capacity_gib": platform.library.capacity_gib,
+                "sections": [section.key for section in platform.sections],
+            }
         ],
         "templates": [
             {"name": template.name, "guest_id": template.guest_id, "disk_gib": template.disk_gib}
             for template in platform.templates
         ],
     }
+
+
+def array_exports(plan: Plan) -> tuple[ArrayExport, ...]:
+    """What the lab's array exports for a member: the list that real arrays' administrators are handed."""
+    return tuple(
+        ArrayExport(host=export.address, path=export.path, capacity_gib=export.size_gib, sections=export.sections)
+        for export in exports_of(plan)
+    )
 
 
 def chosen_workstations(member: MemberPlan, number: int) -> tuple[WorkstationPlan, ...]:

@@ -19,8 +19,9 @@ from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
 from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
+from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
-from ksm_onboard.onboarding.lab_world import chosen_workstations
+from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
 from ksm_onboard.planning.load import PLATFORM
 from ksm_onboard.planning.plan import Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.progress import Progress
@@ -66,7 +67,12 @@ class Onboarding:
         return self._driver.up(PLATFORM, self.progress)
 
     def provision(self) -> EngineRun:
-        """Bring the member's folder, networks, disks and servers up to date."""
+        """Bring the member's folder, networks, datastores, disks and servers up to date.
+
+        In the lab the array is made to export what the datastores need first, since nobody else does it.
+        """
+        if self.connection.simulated and set_exports(self.project, self.connection.name, array_exports(self.plan)):
+            self.progress.line(f"the lab's array exports {len(self.plan.member.datastores)} datastores (simulated)")
         self.progress.step(f"stack {self.member}: {len(self.plan.member.servers)} servers")
         return self._driver.up(self.member, self.progress)
 

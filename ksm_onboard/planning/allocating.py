@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from ipaddress import IPv4Address
 
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding
-from ksm_onboard.declaration.record import AllocationRecord
+from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey
+from ksm_onboard.declaration.record import AllocationRecord, RecordedDatastore, Retired
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.allocation import Shortage, allocate, server_name, wish_of
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.member_plan import placed
+from ksm_onboard.planning.storage import give_to_all, recorded
 
 # What giving out puts right itself, or finds out for itself.
-_NO_OBSTACLE = frozenset(("not-allocated", "allocation-contradicts", "zone-full"))
+_NO_OBSTACLE = frozenset(
+    ("not-allocated", "allocation-contradicts", "zone-full", "storage-quota", "pair-placed-together")
+)
 
 
 @dataclass(frozen=True)
@@ -54,17 +58,32 @@ def new_records(
     wishes = {key: wish for key, member in declarations.members.items() if (wish := wish_of(member)) is not None}
     allocated = allocate(wishes, records, platform.pools, platform.vlans, keys)
     _refuse([_finding(declarations, shortage) for shortage in allocated.shortages])
-    changes = (RecordChange(key, before[key], _placed(declarations, key, allocated.records[key])) for key in keys)
+    after = _with_storage(declarations, keys, dict(allocated.records), platform)
+    changes = (RecordChange(key, before[key], after[key]) for key in keys)
     return [change for change in changes if change.before != change.after]
 
 
-def _placed(declarations: Declarations, key: str, record: AllocationRecord) -> AllocationRecord:
-    """``record`` with the fire section of every server, so that adding one does not move others."""
-    member, platform = declarations.members[key], declarations.platform.content
-    assert member.file.content is not None and platform is not None  # noqa: S101 - else there were obstacles
-    short = member.file.content.member.short
-    sections = {server_name(short, k): s for k, s in placed(member, member.file.content, platform).items()}
-    return record.model_copy(update={"sections": dict(sorted(sections.items()))})
+def _with_storage(
+    declarations: Declarations,
+    keys: Sequence[str],
+    records: dict[str, AllocationRecord],
+    platform: PlatformDeclaration,
+) -> dict[str, AllocationRecord]:
+    """``records``, those of ``keys`` with the section of every server and the datastore of every disk.
+
+    So adding a server moves no other one, and no disk.
+    """
+    asking: dict[str, tuple[MemberDeclaration, AllocationRecord, Mapping[str, SectionKey]]] = {}
+    for key in keys:
+        declared = declarations.members[key].file.content
+        assert declared is not None  # noqa: S101 - else there were obstacles
+        sections = placed(records[key], declared, platform)
+        by_name = {server_name(declared.member.short, server): section for server, section in sections.items()}
+        records[key] = records[key].model_copy(update={"sections": dict(sorted(by_name.items()))})
+        asking[key] = declared, records[key], sections
+    others = {key: record for key, record in records.items() if key not in asking}
+    given = give_to_all(asking, others, platform)
+    return records | {key: recorded(records[key], given[key]) for key in keys}
 
 
 def _obstacles(declarations: Declarations, keys: Sequence[str]) -> list[Finding]:
@@ -86,11 +105,18 @@ def _finding(declarations: Declarations, shortage: Shortage) -> Finding:
 
 
 def released(record: AllocationRecord, name: str) -> AllocationRecord:
-    """``record`` without a host, printer or zone of that name (``printers.x`` where several have it).
+    """``record`` without a host, printer, zone, section, disk or datastore of that name.
 
-    Releasing a zone releases every address in it. Raises OnboardError if there is no such entry.
+    Where several have the name, it is given with its table (``printers.x``); a system disk and a server's
+    fire section always are. Releasing a zone releases every address in it, releasing a datastore every
+    disk on it. Raises OnboardError if there is no such entry.
     """
-    fitting = [(table, key) for table, key in _entries(record) if name in (key, f"{table}.{key}")]
+    fitting = [
+        (table, key)
+        for table, key in _entries(record)
+        # A server's name alone means its address, not its section or its system disk.
+        if name == f"{table}.{key}" or (name == key and table != "sections" and (table != "disks" or "/" in key))
+    ]
     if len(fitting) != 1:
         known = sorted(key if not fitting else f"{table}.{key}" for table, key in (fitting or _entries(record)))
         close = get_close_matches(name, known, n=3)
@@ -102,6 +128,14 @@ def released(record: AllocationRecord, name: str) -> AllocationRecord:
     retired = record.retired
     zones = {k: z for k, z in record.zones.items() if (table, k) != ("zones", key)}
     retired_zones = {k: z for k, z in retired.zones.items() if (table, k) != ("zones", key)}
+
+    def kept_disks(disks: Mapping[str, str], *gone_with: str) -> dict[str, str]:
+        return {
+            k: on
+            for k, on in disks.items()
+            if (table, key) not in (("disks", k), ("datastores", on), *((other, k) for other in gone_with))
+        }
+
     gone = {**retired.zones, **record.zones}.get(key) if table == "zones" else None  # type: ignore[call-overload]
 
     def kept(addresses: Mapping[str, IPv4Address], its_table: str) -> dict[str, IPv4Address]:
@@ -117,11 +151,16 @@ def released(record: AllocationRecord, name: str) -> AllocationRecord:
             "hosts": kept(record.hosts, "hosts"),
             "printers": kept(record.printers, "printers"),
             "workstations": {k: group for k, group in record.workstations.items() if (table, key) != ("hosts", k)},
+            "datastores": {k: store for k, store in record.datastores.items() if (table, key) != ("datastores", k)},
+            "disks": kept_disks(record.disks),
+            "sections": {k: section for k, section in record.sections.items() if (table, key) != ("sections", k)},
             "retired": retired.model_copy(
                 update={
                     "zones": retired_zones,
                     "hosts": kept(retired.hosts, "hosts"),
                     "printers": kept(retired.printers, "printers"),
+                    # A server that is gone for good took its system disk with it; data disks outlive it.
+                    "disks": kept_disks(retired.disks, "hosts"),
                 }
             ),
         }
@@ -133,8 +172,18 @@ def _entries(record: AllocationRecord) -> list[tuple[str, str]]:
         ("zones", dict(record.zones.items()), dict(record.retired.zones.items())),
         ("hosts", record.hosts, record.retired.hosts),
         ("printers", record.printers, record.retired.printers),
+        ("sections", record.sections, {}),
+        ("datastores", record.datastores, {}),
+        ("disks", record.disks, record.retired.disks),
     )
     return [(table, key) for table, active, retired in tables for key in (*active, *retired)]
+
+
+_RETIRED: dict[str, Callable[[Retired], Mapping[str, object]]] = {
+    "": lambda retired: retired.hosts,
+    "printer ": lambda retired: retired.printers,
+    "disk ": lambda retired: retired.disks,
+}
 
 
 def _differences(before: AllocationRecord, after: AllocationRecord) -> Iterator[str]:
@@ -152,6 +201,8 @@ def _differences(before: AllocationRecord, after: AllocationRecord) -> Iterator[
         ("", before.hosts, after.hosts, after.retired.hosts),
         ("printer ", before.printers, after.printers, after.retired.printers),
         ("section of ", before.sections, after.sections, {}),
+        ("datastore ", _words(before.datastores), _words(after.datastores), {}),
+        ("disk ", before.disks, after.disks, after.retired.disks),
     )
     for what, old, new, retired in tables:
         for name in sorted(old.keys() | new.keys()):
@@ -161,6 +212,10 @@ def _differences(before: AllocationRecord, after: AllocationRecord) -> Iterator[
                 yield f"{what}{name}: {'retired' if name in retired else 'released'} ({old[name]})"
             elif name in new and old[name] != new[name]:
                 yield f"{what}{name}: {old[name]} → {new[name]}"
-        was_retired = {"": before.retired.hosts, "printer ": before.retired.printers}.get(what, {})
+        was_retired = _RETIRED[what](before.retired) if what in _RETIRED else {}
         for name in sorted(was_retired.keys() - new.keys() - retired.keys()):
             yield f"{what}{name}: released ({was_retired[name]})"
+
+
+def _words(datastores: Mapping[str, RecordedDatastore]) -> dict[str, str]:
+    return {name: f"{store.size_gib} GiB on {store.array}" for name, store in datastores.items()}

@@ -212,6 +212,7 @@ class _Giving:
         self._printers = {**record.retired.printers, **record.printers}
         self._made = dict(record.workstations)
         self._sections = record.sections
+        self._record = record
 
     def done(self) -> AllocationRecord:
         """The record with everything given that there is."""
@@ -230,10 +231,14 @@ class _Giving:
             printers={name: printers[name] for name in sorted(printers) if name in self._wish.printers},
             sections={name: section for name, section in self._sections.items() if name in self._wish.servers},
             workstations={name: made[name] for name in sorted(made) if name in hosts},
+            # Storage is given out on its own, once every server has its section (planning/storage.py).
+            datastores=self._record.datastores,
+            disks=self._record.disks,
             retired=Retired(
                 zones={key: zones[key] for key in sorted(zones) if key not in self._wish.zones},
                 hosts={name: hosts[name] for name in sorted(hosts) if name not in wanted},
                 printers={name: printers[name] for name in sorted(printers) if name not in self._wish.printers},
+                disks=self._record.retired.disks,
             ),
         )
 

@@ -12,7 +12,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from ksm_onboard.planning.plan import FlowPlan, FlowRulePlan, MemberPlan, Plan, ServerPlan, WorkstationPlan, rule_ports
+from ksm_onboard.planning.plan import (
+    DatastorePlan,
+    FlowPlan,
+    FlowRulePlan,
+    MemberPlan,
+    Plan,
+    ServerPlan,
+    WorkstationPlan,
+    rule_ports,
+)
 
 Action = Literal["adds", "removes", "moves", "changes", "opens", "closes"]
 
@@ -67,6 +76,8 @@ def _whole_member(before: Plan | None, after: Plan | None) -> Change:
 # What is compared by functions of its own, or follows from what is.
 _TABLES = frozenset(
     (
+        "datastores",
+        "datastore_clusters",
         "servers",
         "workstations",
         "zones",
@@ -85,6 +96,9 @@ _FOLLOWS = frozenset(("placements", "pairs", "tags", "folder"))
 def _member(before: MemberPlan, after: MemberPlan) -> Iterator[Change]:
     yield from _entries("zone", _by("key", before.zones), _by("key", after.zones), _zone_words)
     yield from _flows(_by("key", before.flows), _by("key", after.flows))
+    yield from _datastores(_by("name", before.datastores), _by("name", after.datastores))
+    clusters = _by("name", before.datastore_clusters), _by("name", after.datastore_clusters)
+    yield from _entries("datastore cluster", *clusters, lambda cluster: f"for fire section {cluster.section}")
     yield from _servers(_by("name", before.servers), _by("name", after.servers))
     yield from _entries("share", _by("name", before.shares), _by("name", after.shares), _share_words)
     queues = _by("name", before.print_queues), _by("name", after.print_queues)
@@ -148,6 +162,32 @@ def _rule_ends(rule: FlowRulePlan) -> str:
     return " → ".join(", ".join(map(str, end.networks)) for end in (rule.source, rule.target))
 
 
+# --- storage ------------------------------------------------------------------------------
+
+
+def _datastores(before: Mapping[str, DatastorePlan], after: Mapping[str, DatastorePlan]) -> Iterator[Change]:
+    """Exports first: the array's administrator must have made them larger before anything uses the room."""
+    for name, store in after.items():
+        if name not in before:
+            text = f"adds the datastore {name} ({store.size_gib} GiB of {store.array}, {store.remote_path})"
+            yield Change("adds", "datastore", (name,), text)
+    for name, store in before.items():
+        if name not in after:
+            text = f"removes the datastore {name} ({store.size_gib} GiB of {store.array})"
+            yield Change("removes", "datastore", (name,), text, destroys=True)
+    for name in before:
+        if name not in after:
+            continue
+        was, now = before[name], after[name]
+        if was.size_gib != now.size_gib:
+            verb = "grows" if now.size_gib > was.size_gib else "shrinks"
+            text = f"datastore {name} {verb} from {was.size_gib} to {now.size_gib} GiB"
+            yield Change("changes", "datastore", (name,), text, now.size_gib < was.size_gib)
+        others = frozenset(("size_gib", "need_gib", "tags"))  # the need follows from disks and memory
+        destroys = any(getattr(was, field) != getattr(now, field) for field in ("array", "remote_host", "remote_path"))
+        yield from _fields(f"the datastore {name}", was, now, others, destroys=destroys)
+
+
 # --- servers ------------------------------------------------------------------------------
 
 _SERVER_FOLLOWS = frozenset(("tags", "port_group", "fqdn", "prefix_length", "gateway", "dns_servers", "disks"))
@@ -199,8 +239,13 @@ def _server(name: str, was: ServerPlan, now: ServerPlan) -> Iterator[Change]:
             text = f"removes the data disk {key} ({old.size_gib} GiB) of {name}"
             yield Change("removes", "disk", (name,), text, destroys=True)
         elif old is not None and new is not None:
-            shrinks = new.size_gib < old.size_gib
-            yield from _fields(f"the data disk {key} of {name}", old, new, frozenset(), destroys=shrinks)
+            if old.size_gib != new.size_gib:
+                shrinks = new.size_gib < old.size_gib
+                verb = "shrinks" if shrinks else "grows"
+                text = f"the data disk {key} of {name} {verb} from {old.size_gib} to {new.size_gib} GiB"
+                yield Change("changes", "disk", (name,), text, shrinks)
+            moves = (old.datastore, old.vmdk) != (new.datastore, new.vmdk)
+            yield from _fields(f"the data disk {key} of {name}", old, new, frozenset(("size_gib",)), destroys=moves)
 
 
 def _list_words(name: str, was: tuple[str, ...], now: tuple[str, ...]) -> str:

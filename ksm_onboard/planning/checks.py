@@ -97,18 +97,6 @@ def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
     if (platform := file.content) is None:
         return []
     findings: list[Finding] = []
-    for key, tier in platform.storage_tiers.items():
-        findings.extend(
-            Finding(
-                rule="datastore-unknown",
-                place=file.place("storage_tiers", key, "datastores", index),
-                message=f"the tier {key} names the datastore '{name}', which is not declared",
-                value=name,
-                allowed=", ".join(platform.datastores),
-            )
-            for index, name in enumerate(tier.datastores)
-            if name not in platform.datastores and not file.mentions("datastores", name)
-        )
     seen: dict[str, str] = {}
     for section_key, section in platform.sections.items():
         for index, host in enumerate(section.hosts):

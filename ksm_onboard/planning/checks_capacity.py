@@ -2,7 +2,7 @@
 
 Memory and processors: everything that can run in the sections that are left must fit there.
 A server whose disks lie in the lost section only is lost with it, and not counted. Storage:
-every datastore keeps its declared reserve; a mirrored one has the same room in each section.
+every array keeps its declared reserve; a mirrored one has the same room in each section.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.load import Loaded
 from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey, Server
+from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.checks_across import Across, Members
-from ksm_onboard.planning.placement import datastore_for, section_of_tier
+from ksm_onboard.planning.member_plan import placed
+from ksm_onboard.planning.placement import section_of_tier
+from ksm_onboard.planning.storage import available_gib, exported, give_to_all
 
 _LARGEST = 3
 
@@ -39,7 +42,12 @@ class Demand:
         return ", ".join(f"{member} {amount} {unit}" for member, amount in most)
 
 
-def check_capacity(members: Members, platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]) -> list[Across]:
+def check_capacity(
+    members: Members,
+    orphans: Mapping[str, Loaded[AllocationRecord]],
+    platform: PlatformDeclaration,
+    file: Loaded[PlatformDeclaration],
+) -> list[Across]:
     """Findings for everything that is too small for all members together.
 
     Where a figure of the platform itself is wrong, nothing is summed up against what stands in for it.
@@ -48,7 +56,7 @@ def check_capacity(members: Members, platform: PlatformDeclaration, file: Loaded
     content = {key: declared for key, (_, declared) in members.items()}
     return [
         Across(concerned, finding)
-        for findings in (_compute(content, platform, file), _storage(content, platform, file))
+        for findings in (_compute(content, platform, file), _storage(members, orphans, platform, file))
         for finding in findings
         if not file.accuses_a_stand_in(finding)
     ]
@@ -103,37 +111,34 @@ def _home(server: Server, platform: PlatformDeclaration) -> SectionKey | None:
 
 
 def _storage(
-    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+    members: Members,
+    orphans: Mapping[str, Loaded[AllocationRecord]],
+    platform: PlatformDeclaration,
+    file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
+    """Every array holds what was exported from it, and what declared growth still asks for."""
+    asking = {
+        key: (declared, member.allocated, placed(member.allocated, declared, platform))
+        for key, (member, declared) in members.items()
+    }
+    others = {key: record.content for key, record in orphans.items() if record.content is not None}
+    given = give_to_all(asking, others, platform)
     demand: dict[str, Demand] = defaultdict(Demand)
-    for member, declared in members.items():
-        for datastore, size_gib in _used(declared, platform).items():
-            demand[datastore].by_member[member] += size_gib
-    reserve = platform.reserves.datastore_percent
-    for name, needed in sorted(demand.items()):
-        capacity = platform.datastores[name].capacity_gib
-        available = capacity * (100 - reserve) // 100
+    of_members = {key: storage.datastores for key, storage in given.items()}
+    for key, datastores in (of_members | {key: record.datastores for key, record in others.items()}).items():
+        for on_array, size_gib in exported(datastores).items():
+            demand[on_array].by_member[key] += size_gib
+    for name, array in platform.arrays.items():
+        needed, available = demand[name], available_gib(array, platform)
         if needed.total > available:
             yield Finding(
                 rule="capacity-storage",
-                place=file.place("datastores", name, "capacity_gib"),
-                message=f"the datastore {name} lacks {needed.total - available} GiB: {needed.total} GiB are needed, "
-                f"{available} of {capacity} are there ({reserve} % kept free)",
+                place=file.place("arrays", name, "capacity_gib"),
+                message=f"the array {name} lacks {needed.total - available} GiB: the members' datastores take "
+                f"{needed.total} GiB, {available} of {array.capacity_gib} are there "
+                f"({platform.reserves.array_percent} % kept free)",
                 value=f"{needed.total} GiB",
                 allowed=f"at most {available} GiB",
-                hint=f"largest: {needed.largest('GiB')}; enlarge it, or move disks to another tier",
+                hint=f"largest: {needed.largest('GiB')}; enlarge it, add an array with its tiers, "
+                "or move new disks to another tier",
             )
-
-
-def _used(declared: MemberDeclaration, platform: PlatformDeclaration) -> Counter[str]:
-    """How much of each datastore the member's plan uses, in GiB."""
-    used: Counter[str] = Counter()
-    for server in declared.servers.values():
-        wanted = [(disk.tier, disk.size_gib) for disk in server.disks.values()]
-        if server.template in platform.templates:
-            wanted.insert(0, (server.tier, platform.templates[server.template].disk_gib))
-        for tier, size_gib in wanted:
-            known = platform.storage_tiers.get(tier)
-            if known is not None and all(name in platform.datastores for name in known.datastores):
-                used[datastore_for(tier, size_gib, platform, used)] += size_gib
-    return used

@@ -42,7 +42,8 @@ def explain(
 ) -> list[Explained]:
     """Every effective value of ``member``, or those at ``path`` and below (for example ``servers.dns01``).
 
-    Single workstations are explained where the path names one (``devices.gra-ws0001``).
+    Single workstations are explained where the path names one (``devices.gra-ws0001``), datastores and
+    what lies on them where it begins with ``datastores``.
     Raises OnboardError where the declaration cannot be read or there is nothing at the path.
     """
     layers = member.layers
@@ -56,6 +57,8 @@ def explain(
         found = [value for value in _device(member, catalogue, wanted[1]) if _below(value.path, wanted)]
     elif wanted == ("devices",):
         found = list(_all_devices(member))
+    elif wanted[:1] == ("datastores",):
+        found = [value for value in _datastores(member) if _below(value.path, wanted)]
     else:
         found = [_explained(layers, loc) for loc in _leaves(layers.data) if loc[: len(wanted)] == wanted]
     if not found:
@@ -83,6 +86,19 @@ def _leaves(data: Mapping[str, Any], loc: Loc = ()) -> Iterator[Loc]:
             yield from _leaves(value, (*loc, key))
         else:
             yield (*loc, key)
+
+
+def _datastores(member: DeclaredMember) -> Iterator[Explained]:
+    """What was given out of the arrays, and which disks lie there."""
+    record = member.record
+    for name, store in member.allocated.datastores.items():
+        for field, value in store.model_dump().items():
+            source = Source("allocation", value, record.place("datastores", name, field))
+            yield Explained(f"datastores.{name}.{field}", value, source)
+        for disk, datastore in member.allocated.disks.items():
+            if datastore == name:
+                source = Source("allocation", name, record.place("disks", disk))
+                yield Explained(f"datastores.{name}.disks.{disk}", name, source)
 
 
 def _all_devices(member: DeclaredMember) -> Iterator[Explained]:
@@ -163,6 +179,7 @@ def _nothing_at(member: DeclaredMember, layers: Merged, path: str) -> OnboardErr
     known = sorted({_dotted(leaf[:length]) for leaf in _leaves(layers.data) for length in range(1, len(leaf) + 1)})
     names = [row.hostname for row in member.devices.rows] + list(member.allocated.workstations)
     known += [f"devices.{name}" for name in names]
+    known += [f"datastores.{name}" for name in member.allocated.datastores]
     close = get_close_matches(path, known, n=3)
     return OnboardError(
         f"{member.key} has no value '{path}'",

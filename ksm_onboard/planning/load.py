@@ -22,6 +22,8 @@ from ksm_onboard.planning.checks_capacity import check_capacity
 from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
 from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, check_services
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
+from ksm_onboard.planning.checks_redundancy import check_redundancy
+from ksm_onboard.planning.checks_storage import check_arrays, check_storage
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.deployed import Deployed
@@ -94,15 +96,29 @@ class Declarations:
         return in_order(findings)
 
     def _of_platform(self) -> list[Finding]:
-        found = [*check_platform(self.platform), *check_services(self.platform)]
-        return [*self.platform.findings, *found, *bounded(check_backup_concept(self.platform))]
+        return [
+            *self.platform.findings,
+            *check_platform(self.platform),
+            *check_arrays(self.platform),
+            *check_services(self.platform),
+            *bounded(check_backup_concept(self.platform)),
+        ]
 
     def _findings_of(self, member: DeclaredMember, shared_is_sound: bool) -> list[Finding]:
         findings = list(member.findings)
         if member.file.content is not None and self.platform.content is not None:
             scope = Scope(member, member.file.content, self.platform.content, self.platform, self.catalogue)
             found = check_member(scope)
-            for check in (check_identity, check_zones, check_flows, check_applications, check_waves, check_backup):
+            for check in (
+                check_identity,
+                check_zones,
+                check_flows,
+                check_redundancy,
+                check_storage,
+                check_applications,
+                check_waves,
+                check_backup,
+            ):
                 found += bounded(check(scope))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
             if (stands := self.deployed.get(member.key)) is not None:
@@ -126,7 +142,7 @@ class Declarations:
         }
         found = [*check_renamed(members, self.orphans), *check_flows_across(members)]
         if (platform := self.platform.content) is not None:
-            found += check_capacity(members, platform, self.platform)
+            found += check_capacity(members, self.orphans, platform, self.platform)
             found += check_licences(members, self.catalogue, platform, self.platform)
         return found
 

@@ -18,16 +18,19 @@ from ksm_onboard.declaration.models import (
     Server,
     Share,
 )
+from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.planning.addressing import gateway_of
 from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
 from ksm_onboard.planning.backup import plan_backups
 from ksm_onboard.planning.flows import ForeignZones, plan_flows, resolvers
-from ksm_onboard.planning.placement import datastore_for, first_host, place
+from ksm_onboard.planning.placement import first_host, place
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
     DatabasePlan,
     DataDiskPlan,
+    DatastoreClusterPlan,
+    DatastorePlan,
     FreezePlan,
     LegacyNetworkPlan,
     MemberPlan,
@@ -51,10 +54,12 @@ from ksm_onboard.planning.platform_plan import (
     MEMBER_CATEGORY,
     OPERATOR_ROLE,
     SECTION_CATEGORY,
+    TIER_CATEGORY,
     ZONE_CATEGORY,
     host_group_name,
     plan_platform,
 )
+from ksm_onboard.planning.storage import disks_of, needed
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -81,8 +86,9 @@ def plan_member(
     declaration = declared.file.content
     assert declaration is not None  # noqa: S101 - it passed the checks
     member = declaration.member
-    sections = placed(declared, declaration, platform)
-    servers = tuple(_servers(declaration, platform, sections, catalogue))
+    sections = placed(declared.allocated, declaration, platform)
+    servers = tuple(_servers(declared, declaration, platform, sections, catalogue))
+    datastores = tuple(_datastores(declared, declaration, platform, sections))
     workstations = tuple(_workstations(declared, declaration, platform, catalogue))
     shares, databases = tuple(_shares(declaration)), tuple(_databases(declaration))
     used = {key for server in servers for key in server.applications}
@@ -107,6 +113,8 @@ def plan_member(
             sites=tuple(SitePlan(key=k, name=s.name, address=s.address) for k, s in declaration.sites.items()),
             departments={key: department.name for key, department in declaration.departments.items()},
             zones=tuple(_zones(declaration)),
+            datastores=datastores,
+            datastore_clusters=tuple(_datastore_clusters(member.key, member.short, datastores, platform)),
             servers=servers,
             placements=tuple(_placements(member.key, servers, platform)),
             pairs=tuple(_pairs(member.key, servers)),
@@ -154,10 +162,10 @@ def plan_member(
 
 
 def placed(
-    declared: DeclaredMember, declaration: MemberDeclaration, platform: PlatformDeclaration
+    record: AllocationRecord, declaration: MemberDeclaration, platform: PlatformDeclaration
 ) -> dict[str, SectionKey]:
     """The fire section of every server, by its key."""
-    recorded, short = declared.allocated.sections, declaration.member.short
+    recorded, short = record.sections, declaration.member.short
     before = {key: recorded[name] for key in declaration.servers if (name := server_name(short, key)) in recorded}
     return place(declaration.servers, platform, before)
 
@@ -190,20 +198,57 @@ def _zones(declaration: MemberDeclaration) -> Iterator[ZonePlan]:
         )
 
 
+def _datastores(
+    declared: DeclaredMember,
+    declaration: MemberDeclaration,
+    platform: PlatformDeclaration,
+    sections: Mapping[str, SectionKey],
+) -> Iterator[DatastorePlan]:
+    """Every datastore that was given out, whether anything is declared to lie on it or not."""
+    member, record = declaration.member, declared.allocated
+    need = needed(disks_of(declaration, platform, sections), record.disks)
+    for name, store in record.datastores.items():
+        array = platform.arrays[store.array]
+        mirrored = len(array.sections) > 1
+        yield DatastorePlan(
+            name=name,
+            tier=store.tier,
+            section=store.section,
+            cluster=_cluster_name(member.short, store.section) if mirrored else None,
+            array=store.array,
+            remote_host=array.address,
+            remote_path=f"{array.root}/{member.short}/{name}",
+            sections=array.sections,
+            size_gib=store.size_gib,
+            need_gib=need[name],
+            tags={MEMBER_CATEGORY: member.key, TIER_CATEGORY: store.tier},
+        )
+
+
+def _cluster_name(short: str, section: SectionKey) -> str:
+    return f"{short}-mirrored-{section.lower()}"
+
+
+def _datastore_clusters(
+    member: str, short: str, datastores: Sequence[DatastorePlan], platform: PlatformDeclaration
+) -> Iterator[DatastoreClusterPlan]:
+    for section in platform.sections:
+        name = _cluster_name(short, section)
+        if own := tuple(store.name for store in datastores if store.cluster == name):
+            yield DatastoreClusterPlan(
+                name=name, section=section, datastores=own, automation="manual", tags={MEMBER_CATEGORY: member}
+            )
+
+
 def _servers(
+    declared: DeclaredMember,
     declaration: MemberDeclaration,
     platform: PlatformDeclaration,
     sections: Mapping[str, SectionKey],
     catalogue: Mapping[str, CatalogueEntry],
 ) -> Iterator[ServerPlan]:
     member = declaration.member
-    used_gib: dict[str, int] = defaultdict(int)
-
-    def allocate(tier: str, size_gib: int) -> str:
-        datastore = datastore_for(tier, size_gib, platform, used_gib)
-        used_gib[datastore] += size_gib
-        return datastore
-
+    lies_on = declared.allocated.disks
     for position, (key, server) in enumerate(declaration.servers.items()):
         name = server_name(member.short, key)
         cidr = given(declaration.zones[server.zone].cidr)
@@ -227,14 +272,14 @@ def _servers(
             memory_mib=server.memory_gib * 1024,
             system_disk_gib=template.disk_gib,
             tier=server.tier,
-            datastore=allocate(server.tier, template.disk_gib),
+            datastore=lies_on[name],
             disks=tuple(
                 _data_disk(
                     f"ksm-data/{member.key}/{name}-{disk_key}.vmdk",
                     disk_key,
                     disk,
                     unit,
-                    allocate(disk.tier, disk.size_gib),
+                    lies_on[f"{name}/{disk_key}"],
                 )
                 for (disk_key, disk), unit in zip(server.disks.items(), _DATA_UNITS, strict=False)
             ),

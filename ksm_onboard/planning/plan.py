@@ -61,16 +61,25 @@ class SectionPlan(Planned):
     hosts: tuple[str, ...]
 
 
-class DatastorePlan(Planned):
-    """A datastore and the sections that hold a copy of its data."""
+class ArrayPlan(Planned):
+    """A storage array: where hosts mount its exports from, and the sections that hold a copy of its data."""
 
     name: str
+    address: IPv4Address
     sections: tuple[SectionKey, ...]
     capacity_gib: int
+    tiers: tuple[str, ...]
 
     @property
     def mirrored(self) -> bool:
         return len(self.sections) > 1
+
+
+class LibraryPlan(Planned):
+    """The data centre's own datastore, for templates."""
+
+    name: str
+    capacity_gib: int
 
 
 class StorageTierPlan(Planned):
@@ -80,7 +89,7 @@ class StorageTierPlan(Planned):
     description: str
     policy: str
     tag: str
-    datastores: tuple[str, ...]
+    arrays: tuple[str, ...]
     mirrored: bool
     encrypted: bool
 
@@ -223,7 +232,8 @@ class PlatformPlan(Planned):
     uplinks: tuple[str, ...]
     sections: tuple[SectionPlan, ...]
     hypervisor: HypervisorPlan
-    datastores: tuple[DatastorePlan, ...]
+    library: LibraryPlan
+    arrays: tuple[ArrayPlan, ...]
     tiers: tuple[StorageTierPlan, ...]
     templates: tuple[TemplatePlan, ...]
     tag_categories: tuple[TagCategoryPlan, ...]
@@ -342,6 +352,40 @@ class ResourcePoolPlan(Planned):
     name: str
     cpu_limit_mhz: int
     memory_limit_mib: int
+
+
+class DatastorePlan(Planned):
+    """One of the member's own datastores: an NFS export, mounted on every host of ``sections``.
+
+    ``section`` is the fire section whose servers use it, ``need_gib`` what is declared to lie on it
+    (with the VMs' swap files), ``size_gib`` the export's size, which is the member's quota.
+    """
+
+    name: str
+    tier: str
+    section: SectionKey
+    cluster: str | None
+    array: str
+    remote_host: IPv4Address
+    remote_path: str
+    sections: tuple[SectionKey, ...]
+    size_gib: int
+    need_gib: int
+    tags: dict[str, str]
+
+
+class DatastoreClusterPlan(Planned):
+    """The mirrored datastores of the member that one fire section prefers.
+
+    Section-local datastores are in no cluster: storage DRS must never mix replicated and
+    unreplicated ones. It only recommends (``automation``), since a disk's place is recorded.
+    """
+
+    name: str
+    section: SectionKey
+    datastores: tuple[str, ...]
+    automation: Literal["manual"]
+    tags: dict[str, str]
 
 
 class DataDiskPlan(Planned):
@@ -556,6 +600,8 @@ class MemberPlan(Planned):
     sites: tuple[SitePlan, ...]
     departments: dict[str, str]
     zones: tuple[ZonePlan, ...]
+    datastores: tuple[DatastorePlan, ...]
+    datastore_clusters: tuple[DatastoreClusterPlan, ...]
     servers: tuple[ServerPlan, ...]
     placements: tuple[SectionPlacementPlan, ...]
     pairs: tuple[PairPlan, ...]

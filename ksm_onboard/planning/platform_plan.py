@@ -8,11 +8,12 @@ from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, Zo
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
 from ksm_onboard.planning.flows import shared_addresses
 from ksm_onboard.planning.plan import (
+    ArrayPlan,
     BaselinePlan,
     ClusterPlan,
-    DatastorePlan,
     HighAvailabilityPlan,
     HypervisorPlan,
+    LibraryPlan,
     LocalAdminPlan,
     PlatformPlan,
     RolePlan,
@@ -83,11 +84,16 @@ def host_group_name(section: str) -> str:
 def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
     """Decide everything about the platform. Pure."""
     vcenter = declaration.vcenter
-    datastores = tuple(
-        DatastorePlan(name=name, sections=store.sections, capacity_gib=store.capacity_gib)
-        for name, store in declaration.datastores.items()
+    arrays = tuple(
+        ArrayPlan(
+            name=name,
+            address=array.address,
+            sections=array.sections,
+            capacity_gib=array.capacity_gib,
+            tiers=array.tiers,
+        )
+        for name, array in declaration.arrays.items()
     )
-    mirrored = {store.name for store in datastores if store.mirrored}
     baseline = declaration.baseline
     return PlatformPlan(
         key=declaration.platform.key,
@@ -108,15 +114,16 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
             cpu_mhz=declaration.hypervisor.cpu_mhz,
             memory_gib=declaration.hypervisor.memory_gib,
         ),
-        datastores=datastores,
+        library=LibraryPlan(name=vcenter.library.name, capacity_gib=vcenter.library.capacity_gib),
+        arrays=arrays,
         tiers=tuple(
             StorageTierPlan(
                 key=key,
                 description=tier.description,
                 policy=f"ksm-{key}",
                 tag=key,
-                datastores=tier.datastores,
-                mirrored=all(name in mirrored for name in tier.datastores),
+                arrays=tuple(array.name for array in arrays if key in array.tiers),
+                mirrored=all(array.mirrored for array in arrays if key in array.tiers),
                 encrypted=tier.encrypted,
             )
             for key, tier in declaration.storage_tiers.items()
@@ -175,7 +182,7 @@ def _tag_categories(declaration: PlatformDeclaration) -> tuple[TagCategoryPlan, 
             name=MEMBER_CATEGORY,
             description="the member that an object belongs to; its tags are created by the members' stacks",
             cardinality="SINGLE",
-            associable_types=("Folder", "ResourcePool", "VirtualMachine"),
+            associable_types=("Datastore", "Folder", "ResourcePool", "StoragePod", "VirtualMachine"),
             tags=(),
         ),
         TagCategoryPlan(

@@ -20,6 +20,7 @@ _UNKNOWN = frozenset(
         "030794c1-ac77-496b-92df-f27374a8bd58",  # asset
         "e48ece36-62e2-4504-bad9-02848725956a",  # archive
         "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",  # object
+        "<computed>",  # how the vSphere provider writes the id of a datastore that is not made yet
     }
 )
 

@@ -32,13 +32,13 @@ class DataCentre:
     def __init__(self, plan: PlatformPlan, parent: pulumi.Resource) -> None:
         self._opts = pulumi.InvokeOutputOptions(parent=parent)
         self.name = plan.datacenter
+        self.sections = plan.sections
         self.id = vsphere.get_datacenter_output(name=plan.datacenter, opts=self._opts).id
         cluster = vsphere.get_compute_cluster_output(name=plan.cluster, datacenter_id=self.id, opts=self._opts)
         self.cluster_id = cluster.id
         self.root_pool_id = cluster.resource_pool_id
         self._plan = plan
         self._hosts: dict[str, pulumi.Output[str]] = {}
-        self._datastores: dict[str, pulumi.Output[str]] = {}
         self._templates: dict[str, pulumi.Output[vsphere.GetVirtualMachineResult]] = {}
 
     def host_id(self, name: str) -> pulumi.Output[str]:
@@ -52,12 +52,6 @@ class DataCentre:
         return vsphere.get_distributed_virtual_switch_output(
             name=self._plan.switch, datacenter_id=self.id, opts=self._opts
         ).id
-
-    def datastore_id(self, name: str) -> pulumi.Output[str]:
-        """The id of a datastore."""
-        if name not in self._datastores:
-            self._datastores[name] = vsphere.get_datastore_output(name=name, datacenter_id=self.id, opts=self._opts).id
-        return self._datastores[name]
 
     def template(self, key: str) -> pulumi.Output[vsphere.GetVirtualMachineResult]:
         """The template with the plan's ``key``, as vCenter describes it."""

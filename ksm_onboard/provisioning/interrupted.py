@@ -32,7 +32,7 @@ from ksm_onboard import vcenter
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.progress import Progress
-from ksm_onboard.provisioning.storage_policies import policy_id
+from ksm_onboard.storage_policies import policy_id
 
 Ask = Callable[..., str]
 

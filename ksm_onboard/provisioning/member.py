@@ -11,18 +11,23 @@ import pulumi_vsphere as vsphere
 from ksm_onboard.planning.plan import MemberPlan, Plan
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import DataCentre
+from ksm_onboard.provisioning.growth import DiskGrowth
 from ksm_onboard.provisioning.platform import PlatformIds
 from ksm_onboard.provisioning.server import Server
 
+# Storage DRS keeps to storage policies strictly (2), not merely where it can (1): vSphere Resource Management.
+ENFORCE_STORAGE_POLICIES = {"EnforceStorageProfiles": "2"}
+
 
 class MemberStack(pulumi.ComponentResource):
-    """Folder, resource pool, networks, servers with their disks, placement and permissions of one member."""
+    """Folder, pool, networks, datastores, servers with their disks, placement and permissions of one member."""
 
     def __init__(
         self,
         plan: Plan,
         platform: PlatformIds,
         customisation: Customisation,
+        growth: DiskGrowth,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         member = plan.member
@@ -34,12 +39,15 @@ class MemberStack(pulumi.ComponentResource):
         self.folder = self._folder(member)
         self.resource_pool = self._resource_pool(member)
         self.port_groups = self._port_groups(member)
+        self.datastores = self._datastores(member, self._datastore_clusters(member))
         self.servers = {
             server.name: Server(
                 server,
                 centre=self._centre,
                 platform=platform,
                 customisation=customisation,
+                growth=growth,
+                datastores=self.datastores,
                 folder=self.folder.path,
                 resource_pool_id=self.resource_pool.id,
                 network_id=self.port_groups[server.zone].id,
@@ -59,9 +67,15 @@ class MemberStack(pulumi.ComponentResource):
             "folder": self.folder.path,
             "resource_pool": self.resource_pool.id,
             "port_groups": {zone: {"id": group.id, "name": group.name} for zone, group in self.port_groups.items()},
+            "datastores": {name: store.id for name, store in self.datastores.items()},
             "servers": {name: server.outputs() for name, server in self.servers.items()},
             "disks": {
-                f"{name}-{disk}": {"id": made.id, "datastore": made.datastore, "path": made.vmdk_path}
+                f"{name}-{disk}": {
+                    "id": made.id,
+                    "datastore": made.datastore,
+                    "path": made.vmdk_path,
+                    "size_gib": server.sizes[disk],
+                }
                 for name, server in self.servers.items()
                 for disk, made in server.disks.items()
             },
@@ -123,6 +137,44 @@ class MemberStack(pulumi.ComponentResource):
                 opts=self._child,
             )
             for zone in member.zones
+        }
+
+    def _datastore_clusters(self, member: MemberPlan) -> dict[str, vsphere.DatastoreCluster]:
+        return {
+            cluster.name: vsphere.DatastoreCluster(
+                cluster.name,
+                name=cluster.name,
+                datacenter_id=self._centre.id,
+                sdrs_enabled=True,
+                sdrs_automation_level=cluster.automation,
+                # vSphere deprecates it; arrays balance load themselves.
+                sdrs_io_load_balance_enabled=False,
+                # Datastores of different tiers share the cluster: not even a recommendation may leave the policy.
+                sdrs_advanced_options=ENFORCE_STORAGE_POLICIES,
+                tags=self._tag_ids(cluster.tags),
+                opts=self._child,
+            )
+            for cluster in member.datastore_clusters
+        }
+
+    def _datastores(
+        self, member: MemberPlan, clusters: Mapping[str, vsphere.DatastoreCluster]
+    ) -> dict[str, vsphere.NasDatastore]:
+        """Mounted on every host of the sections that hold the data, so that HA can restart VMs on any of them."""
+        hosts = {section.key: section.hosts for section in self._centre.sections}
+        return {
+            store.name: vsphere.NasDatastore(
+                store.name,
+                name=store.name,
+                type="NFS",
+                remote_hosts=[str(store.remote_host)],
+                remote_path=store.remote_path,
+                host_system_ids=[self._centre.host_id(host) for key in store.sections for host in hosts[key]],
+                datastore_cluster_id=clusters[store.cluster].id if store.cluster else None,
+                tags=self._tag_ids(store.tags),
+                opts=pulumi.ResourceOptions(parent=self, protect=True),
+            )
+            for store in member.datastores
         }
 
     def _placements(self, member: MemberPlan) -> None:

@@ -455,7 +455,7 @@ def _tiers(plan: Plan) -> Iterator[Tier]:
             yield Tier(
                 key=tier.key,
                 mirrored=tier.mirrored,
-                datastores=tier.datastores,
+                datastores=tuple(store.name for store in plan.member.datastores if store.tier == tier.key),
                 system_disks=len(systems),
                 data_disks=len(data),
                 size_gib=sum(systems) + sum(data),

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from ksm_onboard.planning.plan import Plan, ServerPlan
 from ksm_onboard.verifying.audit_report import Area, Reason
+from ksm_onboard.verifying.audit_storage import compare_storage
 from ksm_onboard.verifying.cluster_settings import planned_settings
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
-from ksm_onboard.verifying.vcenter_facts import DiskFacts, PermissionFacts, RuleFacts, VCenterFacts, VmFacts
+from ksm_onboard.verifying.vcenter_facts import PermissionFacts, RuleFacts, VCenterFacts, VmFacts
 
 # vCenter adds these to every role (vSphere Security: "System" privileges cannot be removed).
 _IMPLICIT_PRIVILEGES = "System."
@@ -20,7 +21,7 @@ def compare_vcenter(plan: Plan, facts: VCenterFacts, points: Comparison) -> None
     _member(plan, facts, points)
     _networks(plan, facts, points)
     _servers(plan, facts, vms, points)
-    _storage(plan, vms, points)
+    compare_storage(plan, facts, vms, points)
     _redundancy(plan, facts, vms, points)
     _permissions(plan, facts, points)
 
@@ -91,37 +92,6 @@ def _servers(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], points
     known = [id(vm) for vm in vms.values()]
     strangers = [f"{vm.name} ({vm.folder or 'root folder'})" for vm in facts.vms if id(vm) not in known]
     points.nothing_else(area, "", "vm", (), strangers)
-
-
-def _storage(plan: Plan, vms: Mapping[str, VmFacts], points: Comparison) -> None:
-    area = Area.STORAGE
-    points.expects(area, plan.member.servers)
-    for server in plan.member.servers:
-        if (vm := vms.get(server.name)) is None:
-            points.gap(area, server.name, EVERYTHING, Reason.VM_MISSING)
-            continue
-        by_unit = {disk.unit_number: disk for disk in vm.disks}
-        system = by_unit.get(0)
-        name = f"{server.name}: system"
-        if points.present(area, name, "disk", system, expected=server.datastore) and system:
-            points.same(area, name, "datastore", server.datastore, system.datastore)
-            points.same(area, name, "size_gib", server.system_disk_gib, _gib(system))
-            points.same(area, name, "disk_mode", "persistent", system.mode)
-        for planned in server.disks:
-            disk, name = by_unit.get(planned.unit_number), f"{server.name}: {planned.name}"
-            if points.present(area, name, "disk", disk, expected=f"[{planned.datastore}] {planned.vmdk}") and disk:
-                points.same(area, name, "datastore", planned.datastore, disk.datastore)
-                points.same(area, name, "disk_path", planned.vmdk, disk.path)
-                points.same(area, name, "size_gib", planned.size_gib, _gib(disk))
-                points.same(area, name, "disk_mode", "persistent", disk.mode)
-        units = {0, *(disk.unit_number for disk in server.disks)}
-        strangers = [f"[{disk.datastore}] {disk.path}" for disk in vm.disks if disk.unit_number not in units]
-        points.nothing_else(area, server.name, "disk", (), strangers)
-
-
-def _gib(disk: DiskFacts) -> float | int:
-    whole, rest = divmod(disk.capacity_mib, 1024)
-    return whole if rest == 0 else round(disk.capacity_mib / 1024, 2)
 
 
 def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], points: Comparison) -> None:

@@ -16,8 +16,18 @@ from pyVmomi import vim
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import Plan
+from ksm_onboard.storage_policies import applied_policies
 from ksm_onboard.vcenter import Found, attached_tags, collect, folder_paths, is_below, moid, session, settings
 from ksm_onboard.verifying.cluster_settings import Settings, settings_of
+from ksm_onboard.verifying.storage_facts import (
+    CLUSTER_PROPERTIES,
+    DATASTORE_PROPERTIES,
+    DatastoreClusterFacts,
+    DatastoreFacts,
+    datastore,
+    datastore_cluster,
+    refreshed,
+)
 
 # VMware's stubs leave every constructor untyped.
 # mypy: untyped-calls-exclude="pyVmomi"
@@ -40,7 +50,10 @@ class NicFacts(Fact):
 
 
 class DiskFacts(Fact):
-    """A virtual disk; ``path`` is relative to its datastore, ``mode`` is vSphere's (``persistent``, ...)."""
+    """A virtual disk; ``path`` is relative to its datastore, ``mode`` is vSphere's (``persistent``, ...).
+
+    ``policy`` is the name of its storage policy, None if it has none.
+    """
 
     label: str
     datastore: str
@@ -48,6 +61,7 @@ class DiskFacts(Fact):
     capacity_mib: int
     mode: str
     unit_number: int
+    policy: str | None
 
 
 class CustomisationFacts(Fact):
@@ -131,13 +145,19 @@ class PermissionFacts(Fact):
 
 
 class VCenterFacts(Fact):
-    """All of it. ``vms`` and ``port_groups`` are those that touch the member, not all of vCenter."""
+    """All of it. ``vms`` and ``port_groups`` are those that touch the member, not all of vCenter.
+
+    ``datastores`` and ``datastore_clusters`` are all that there are: which of them claim to be the
+    member's only shows in their tags.
+    """
 
     folders: tuple[str, ...]
     folder_tags: Mapping[str, tuple[str, ...]]
     vms: tuple[VmFacts, ...]
     port_groups: tuple[PortGroupFacts, ...]
     pool: PoolFacts | None
+    datastores: tuple[DatastoreFacts, ...]
+    datastore_clusters: tuple[DatastoreClusterFacts, ...]
     cluster: ClusterFacts
     permissions: tuple[PermissionFacts, ...]
     roles: Mapping[str, tuple[str, ...]]
@@ -195,11 +215,14 @@ class _Reader:
         groups = self._all(vim.dvs.DistributedVirtualPortgroup, "name", "key", "config")
         pools = self._all(vim.ResourcePool, "name", "parent", "config.cpuAllocation", "config.memoryAllocation")
         cluster = self._one(vim.ClusterComputeResource, self.platform.cluster, "configurationEx")
+        refreshed(self._all(vim.Datastore, "name"), (store.name for store in self.member.datastores))
+        stores = self._all(vim.Datastore, *DATASTORE_PROPERTIES)
+        store_clusters = self._all(vim.StoragePod, *CLUSTER_PROPERTIES)
         paths = folder_paths(self.instance)
         folders = [f for f in self._all(vim.Folder, "name") if moid(f.ref) in paths]
         names = _Names(
             hosts=self._names(vim.HostSystem),
-            stores=self._names(vim.Datastore),
+            stores={moid(store.ref): str(store.get("name")) for store in stores},
             folders={moid(f.ref): paths[moid(f.ref)] for f in folders},
             pools={moid(pool.ref): str(pool.get("name")) for pool in pools},
             port_groups={str(group.get("key")): str(group.get("name")) for group in groups},
@@ -211,13 +234,23 @@ class _Reader:
         own_groups = {group.name for group in port_groups}
         mine = [vm for vm in all_vms if not vm.get("config.template") and self._concerns_member(vm, names, own_groups)]
         refs = [vm.ref for vm in mine] + [found.ref for found in (member_folder, member_pool) if found]
+        refs += [found.ref for found in (*stores, *store_clusters)]
         tags = attached_tags(self.connection, refs)
+        policies = applied_policies(self.instance, (key for vm in mine for key in _disk_keys(vm)))
+        vms = [_vm(vm, names, tags.get(moid(vm.ref), {}), policies) for vm in mine]
+        cluster_names = {moid(found.ref): str(found.get("name")) for found in store_clusters}
         return VCenterFacts(
             folders=tuple(sorted(names.folders.values())),
             folder_tags=tags.get(moid(member_folder.ref), {}) if member_folder else {},
-            vms=tuple(sorted((_vm(vm, names, tags.get(moid(vm.ref), {})) for vm in mine), key=lambda vm: vm.name)),
+            vms=tuple(sorted(vms, key=lambda vm: vm.name)),
             port_groups=tuple(sorted(port_groups, key=lambda group: group.name)),
             pool=_pool(member_pool, tags.get(moid(member_pool.ref), {})) if member_pool else None,
+            datastores=tuple(
+                datastore(store, cluster_names, names.hosts, tags.get(moid(store.ref), {})) for store in stores
+            ),
+            datastore_clusters=tuple(
+                datastore_cluster(found, names.stores, tags.get(moid(found.ref), {})) for found in store_clusters
+            ),
             cluster=_cluster(cluster, {moid(vm.ref): str(vm.get("name")) for vm in all_vms}, names.hosts),
             permissions=tuple(self._permissions(member_folder, member_pool)),
             roles={
@@ -288,7 +321,7 @@ class _Reader:
                 )
 
 
-def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]]) -> VmFacts:
+def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies: Mapping[str, str]) -> VmFacts:
     return VmFacts(
         name=str(vm.get("name")),
         folder=_named(vm.get("parent"), names.folders) or "",
@@ -300,7 +333,7 @@ def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]]) -> VmFact
         host=_named(vm.get("runtime.host"), names.hosts),
         addresses=_addresses(vm),
         nics=tuple(_nics(vm, names)),
-        disks=tuple(_disks(vm, names)),
+        disks=tuple(_disks(vm, names, policies)),
         tags=tags,
         customisation=customisation(settings(vm.get("config.extraConfig"))),
     )
@@ -334,7 +367,14 @@ def _nics(vm: Found, names: _Names) -> Iterable[NicFacts]:
             )
 
 
-def _disks(vm: Found, names: _Names) -> Iterable[DiskFacts]:
+def _disk_keys(vm: Found) -> Iterable[str]:
+    """How the policy service calls the VM's disks."""
+    for device in vm.get("config.hardware.device") or ():
+        if isinstance(device, vim.vm.device.VirtualDisk):
+            yield f"{moid(vm.ref)}:{device.key}"
+
+
+def _disks(vm: Found, names: _Names, policies: Mapping[str, str]) -> Iterable[DiskFacts]:
     for device in vm.get("config.hardware.device") or ():
         if isinstance(device, vim.vm.device.VirtualDisk):
             store, path = split_datastore_path(getattr(device.backing, "fileName", ""))
@@ -346,6 +386,7 @@ def _disks(vm: Found, names: _Names) -> Iterable[DiskFacts]:
                 capacity_mib=capacity // _MIB,
                 mode=str(getattr(device.backing, "diskMode", "")),
                 unit_number=device.unitNumber if device.unitNumber is not None else -1,
+                policy=policies.get(f"{moid(vm.ref)}:{device.key}"),
             )
 
 

@@ -132,7 +132,10 @@ func (a *additions) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIn
 			parent := target.Reference()
 			ctx.WithLock(ds, func() { ctx.Update(ds, []types.PropertyChange{{Name: "parent", Val: &parent}}) })
 		}
-		a.space.refresh(ctx)
+		// Only the cluster that this task holds: two tasks that each hold one and wait for the other's would never end.
+		if pod, ok := target.(*simulator.StoragePod); ok {
+			a.space.refreshPod(ctx, pod)
+		}
 		return nil, nil
 	})
 	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: task.Run(ctx)}}

@@ -17,9 +17,10 @@ import pytest
 import yaml
 
 from ksm_onboard.connection import CONNECTION_VARIABLE, Connection, load_connection
+from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.certificates import ensure_certificates, ensure_password, ensure_ssh_key
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
-from ksm_onboard.onboarding.lab_world import data_centre
+from ksm_onboard.onboarding.lab_world import array_exports, data_centre
 from ksm_onboard.planning.load import PLATFORM, load_plan
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Silent
@@ -44,18 +45,25 @@ if sys.argv[1] == "start":
 class Standing:
     """What stands, and what it was planned to be."""
 
-    plan: Plan
+    project: Project
     connection: Connection
+    driver: Driver
+
+    @property
+    def plan(self) -> Plan:
+        """Of the declaration as it is now."""
+        return load_plan(self.project, "grabow")
 
 
 def checkout_in(folder: Path) -> Project:
     """A project of its own, so that neither state nor declarations of this one are touched."""
-    for name in ("stacks", "catalogue", "templates"):
+    for name in ("stacks", "catalogue", "templates", "policies"):
         ignored = shutil.ignore_patterns("Pulumi.*.yaml", "__pycache__")
         shutil.copytree(ROOT.root / name, folder / name, ignore=ignored)
     project = (ROOT.root / "Pulumi.yaml").read_text().replace("virtualenv: .venv", f"virtualenv: {sys.prefix}")
     (folder / "Pulumi.yaml").write_text(project)
     (folder / "lab").symlink_to(ROOT.root / "lab")
+    (folder / ".venv").symlink_to(sys.prefix)  # the policy pack runs in its project's
     return Project(folder)
 
 
@@ -69,6 +77,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     ensure_password(state / "vcenter-password")
     ensure_ssh_key(state / "ops_ed25519", "ops@test")
     plan = load_plan(project, "grabow")
+    set_exports(project, LAB, array_exports(plan))
     with _vcenter(state, json.dumps(data_centre(plan.platform))) as endpoint:
         connection_file = state / "connection.yaml"
         connection_file.write_text(
@@ -93,7 +102,7 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
             driver = Driver(project, connection, ensure_engine(ROOT, Silent()))
             driver.up(PLATFORM, Silent())
             driver.up("grabow", Silent())
-            yield Standing(plan, connection)
+            yield Standing(project, connection, driver)
 
 
 class _vcenter:  # noqa: N801 - used like a function
@@ -116,6 +125,7 @@ class _vcenter:  # noqa: N801 - used like a function
                 *("--tls-cert", str(state / "tls/server.pem"), "--tls-key", str(state / "tls/server.key")),
                 *("--user", "svc@vsphere.local", "--password-file", str(state / "vcenter-password")),
                 *("--guest-driver", str(state / "guest-driver"), "--ready-file", str(state / "ready")),
+                *("--array", str(state / "array.json")),
             ],
             stdout=subprocess.DEVNULL,
             stderr=self._log,

@@ -9,16 +9,24 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pyVmomi import vim
 
+from ksm_onboard.declaration.record import write_record
+from ksm_onboard.lab.array import set_exports
+from ksm_onboard.onboarding.lab_world import array_exports
+from ksm_onboard.planning.allocating import new_records
+from ksm_onboard.planning.load import Declarations, load_plan
+from ksm_onboard.progress import Silent
 from ksm_onboard.vcenter import collect, host_keys, session
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
 from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.vcenter_facts import read_vcenter
 
+LAB = "verifying-test"
 pytestmark = pytest.mark.lab
 
 TYPES: Any = vim  # its constructors have no types
@@ -52,6 +60,35 @@ def test_what_was_provisioned_is_what_was_planned(standing: Standing) -> None:
     assert points.differences == []
     assert points.not_checked == []
     assert sum(tally.points for tally in points.tallies()) > 250
+
+
+def test_a_disk_and_its_export_grow_in_place_with_their_content(standing: Standing) -> None:
+    """The declaration says more, the record follows, the array's administrator acts, the stack comes last."""
+    declaration = standing.project.stacks / "grabow.yaml"
+    grown = "servers:\n  file01: {disks: {data: {size_gib: 800}}}\n\nshares:"
+    declaration.write_text(declaration.read_text("utf-8").replace("shares:", grown, 1), encoding="utf-8")
+    [change] = new_records(Declarations(standing.project), ["grabow"])
+    write_record(standing.project.stacks, "grabow", change.after)
+    plan = load_plan(standing.project, "grabow")
+    [store] = [store for store in plan.member.datastores if store.name == "gra-gold-mirrored-a"]
+    assert (store.size_gib, store.need_gib) == (1000, 800)
+    assert set_exports(standing.project, LAB, array_exports(plan))
+    [before] = [vm for vm in read_vcenter(standing.connection, plan).vms if vm.name == "gra-file01"]
+
+    run = standing.driver.up("grabow", Silent())
+    assert (run.replaced, run.deleted) == ((), ())
+    facts = read_vcenter(standing.connection, plan)
+    [after] = [vm for vm in facts.vms if vm.name == "gra-file01"]
+    [was], [now] = ([d for d in vm.disks if d.unit_number == 1] for vm in (before, after))
+    assert (was.path, was.datastore, was.capacity_mib) == (now.path, now.datastore, 500 * 1024)
+    assert now.capacity_mib == 800 * 1024
+    assert after.powered_on
+    points = Comparison()
+    compare_vcenter(plan, facts, points)
+    assert points.differences == []
+
+    assert standing.driver.up("grabow", Silent()).changes == 0
+    assert standing.driver.outputs("grabow")["disks"]["gra-file01-data"]["size_gib"] == 800
 
 
 def test_host_keys_come_from_vcenter(standing: Standing) -> None:
@@ -114,3 +151,39 @@ def test_a_vm_deleted_behind_the_toolkits_back_is_found(standing: Standing) -> N
     assert added(standing, before) == [("missing", "servers", "gra-print01", "vm", "yes", "none")]
     facts = read_vcenter(standing.connection, standing.plan)
     assert missing_servers(standing.plan, facts) == {"gra-print01"}
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+def test_every_disk_has_its_policy_and_lies_on_a_datastore_of_its_tier(standing: Standing) -> None:
+    facts = read_vcenter(standing.connection, standing.plan)
+    tier_of = {store.name: store.tags["ksm-storage-tier"] for store in facts.datastores if store.name[:4] == "gra-"}
+    disks = [disk for vm in facts.vms if vm.name != "gra-secret" for disk in vm.disks]
+    assert len(disks) >= 10
+    assert all(disk.policy == f"ksm-{tier_of[disk.datastore][0]}" for disk in disks)
+    assert {c.name: c.datastores for c in facts.datastore_clusters} == {
+        "gra-mirrored-a": ("gra-gold-mirrored-a", "gra-silver-mirrored-a"),
+        "gra-mirrored-b": ("gra-silver-mirrored-b",),
+    }
+
+
+def test_storage_drs_let_loose_is_found(standing: Standing) -> None:
+    before = differences(standing)
+    with session(standing.connection) as instance:
+        [pod] = [p.ref for p in collect(instance, vim.StoragePod, ["name"]) if p.get("name") == "gra-mirrored-a"]
+        loose = TYPES.storageDrs.PodConfigSpec(defaultVmBehavior="automated")
+        manager: Any = instance.RetrieveContent().storageResourceManager
+        finish(
+            manager.ConfigureStorageDrsForPod_Task(pod, TYPES.storageDrs.ConfigSpec(podConfigSpec=loose), modify=True)
+        )
+    assert added(standing, before) == [("different", "storage", "gra-mirrored-a", "automation", "manual", "automated")]
+
+
+def test_an_export_that_is_smaller_than_planned_is_found(standing: Standing) -> None:
+    before = differences(standing)
+    [export] = [e for e in array_exports(standing.plan) if e.path.endswith("gra-local-b")]
+    set_exports(standing.project, LAB, [replace(export, capacity_gib=120)])
+    assert added(standing, before) == [("different", "storage", "gra-local-b", "size_gib", "150", "120")]
+    set_exports(standing.project, LAB, [export])
+    assert added(standing, before) == []

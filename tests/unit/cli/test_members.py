@@ -44,7 +44,11 @@ def test_allocate_writes_and_a_dry_run_does_not(checkout: Project, grabow: Path,
             {
                 "member": "grabow",
                 "file": "stacks/allocations/grabow.yaml",
-                "changes": ["gra-app03: 10.64.10.13", "section of gra-app03: B"],
+                "changes": [
+                    "gra-app03: 10.64.10.13",
+                    "section of gra-app03: B",
+                    "disk gra-app03: gra-silver-mirrored-b",
+                ],
             }
         ],
     }

@@ -143,6 +143,7 @@ zones:
   quarantine: {cidr: 10.64.14.0/24, vlan: 1400}
 flows: {web: {sources: [clients, "role:file"], targets: ["member:zoo/clients"], services: [https], reason: Auskunft}}
 compute: {cpu_ghz: 60, memory_gib: 96}
+storage: {growth_percent: 30}
 servers:
   web:
     role: application

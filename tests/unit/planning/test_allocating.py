@@ -39,7 +39,11 @@ def test_a_record_is_read_as_it_was_written(checkout: Project, record: Path) -> 
 
 def test_a_new_server_is_given_an_address_and_moves_nothing(checkout: Project, grabow: Path) -> None:
     declare(grabow, "servers:\n  app: {count: 3}")
-    assert allocated(checkout) == ["gra-app03: 10.64.10.13", "section of gra-app03: B"]
+    assert allocated(checkout) == [
+        "gra-app03: 10.64.10.13",
+        "section of gra-app03: B",
+        "disk gra-app03: gra-silver-mirrored-b",
+    ]
     assert Declarations(checkout).findings() == []
 
 
@@ -54,6 +58,8 @@ def test_a_server_that_goes_is_retired_and_comes_back_as_it_was(checkout: Projec
         "gra-app02: retired (10.64.10.12)",
         "gra-xapp: 10.64.10.13",
         "section of gra-xapp: A",
+        "disk gra-app02: retired (gra-silver-mirrored-a)",
+        "disk gra-xapp: gra-silver-mirrored-a",
     ]
     grabow.write_text(before, encoding="utf-8")
     assert "gra-app02: 10.64.10.12" in allocated(checkout)
@@ -119,3 +125,86 @@ def test_what_is_used_up_is_a_finding_at_what_asks_for_it(checkout: Project, gra
         new_records(Declarations(checkout))
     (finding,) = refused.value.findings
     assert (finding.rule, finding.place.file) == ("block-full", grabow)
+
+
+# --- storage ------------------------------------------------------------------------------
+
+
+def test_a_disk_that_still_fits_changes_no_datastore(checkout: Project, grabow: Path) -> None:
+    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 650}}}")
+    assert Declarations(checkout).findings() == []
+    assert allocated(checkout) == []
+
+
+def test_a_datastore_grows_by_steps_and_never_shrinks(checkout: Project, grabow: Path) -> None:
+    before = grabow.read_text("utf-8")
+    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 651}}}")
+    [finding] = Declarations(checkout).findings()
+    assert finding.rule == "storage-quota"
+    assert "651 GiB are declared for the datastore gra-gold-mirrored-a, 1 GiB more than it has" in finding.message
+    assert finding.hint is not None and "grow to 850 GiB: ksm-onboard allocate grabow" in finding.hint
+    assert allocated(checkout) == [
+        "datastore gra-gold-mirrored-a: 650 GiB on sn-mirror01 → 850 GiB on sn-mirror01",
+    ]
+    assert Declarations(checkout).findings() == []
+    grabow.write_text(before, encoding="utf-8")
+    assert allocated(checkout) == []
+
+
+def test_disks_stay_when_their_server_is_bound_to_the_other_section(checkout: Project, grabow: Path) -> None:
+    declare(grabow, "servers:\n  file01: {section: B}")
+    assert allocated(checkout) == ["section of gra-file01: A → B"]
+    server = Declarations(checkout).plan("grabow").member.server("gra-file01")
+    assert (server.section, server.disks[0].datastore) == ("B", "gra-gold-mirrored-a")
+
+
+def test_another_tier_for_a_disk_that_lies_somewhere_is_a_decision(checkout: Project, grabow: Path) -> None:
+    declare(grabow, "servers:\n  file01: {disks: {data: {tier: silver-mirrored}}}")
+    [finding] = Declarations(checkout).findings()
+    assert finding.rule == "allocation-contradicts"
+    assert "it lies on gra-gold-mirrored-a of the tier gold-mirrored" in finding.message
+    assert allocated(checkout) == []
+    assert allocated(checkout, "gra-file01/data") == [
+        "datastore gra-silver-mirrored-a: 150 GiB on sn-mirror02 → 800 GiB on sn-mirror02",
+        "disk gra-file01/data: gra-gold-mirrored-a → gra-silver-mirrored-a",
+    ]
+    assert Declarations(checkout).findings() == []
+
+
+def test_releasing_a_datastore_releases_what_lies_on_it(checkout: Project, record: Path) -> None:
+    assert "gra-local-a" in record.read_text("utf-8")
+    allocated(checkout, "datastores.gra-local-a")
+    assert "gra-db01/pgdata: gra-local-a" in record.read_text("utf-8")  # given out anew, under the same name
+
+
+def test_a_second_array_takes_what_the_first_has_no_room_for(checkout: Project, grabow: Path) -> None:
+    platform = checkout.stacks / "schwerin.yaml"
+    text = platform.read_text("utf-8").replace(
+        "  sn-mirror02:\n",
+        "  sn-mirror03: {address: 10.255.16.13, sections: [A, B], capacity_gib: 9000, tiers: [gold-mirrored]}\n"
+        "  sn-mirror02:\n",
+    )
+    platform.write_text(text.replace("capacity_gib: 51200", "capacity_gib: 1000", 1), encoding="utf-8")
+    declare(grabow, "servers:\n  file01: {disks: {archiv: {size_gib: 900, tier: gold-mirrored, mount: /srv/archiv}}}")
+    assert allocated(checkout) == [
+        "datastore gra-gold-mirrored-a-2: 1250 GiB on sn-mirror03",
+        "disk gra-file01/archiv: gra-gold-mirrored-a-2",
+    ]
+    assert Declarations(checkout).findings() == []
+
+
+def test_servers_that_become_a_pair_in_one_section_are_told_and_one_can_be_let_go(
+    checkout: Project, grabow: Path
+) -> None:
+    one = "role: application, zone: application, cpus: 1, memory_gib: 1, section: A"
+    before = grabow.read_text("utf-8")
+    declare(grabow, f"servers:\n  xa: {{{one}}}\n  xb: {{{one}}}")
+    allocated(checkout)
+    grabow.write_text(before, encoding="utf-8")
+    pair = one.replace("section: A", "pair: x")
+    declare(grabow, f"servers:\n  xa: {{{pair}}}\n  xb: {{{pair}}}")
+    [finding] = Declarations(checkout).findings()
+    assert finding.rule == "pair-placed-together"
+    assert finding.hint is not None and "--release sections.gra-xb" in finding.hint
+    assert allocated(checkout, "sections.gra-xb") == ["section of gra-xb: A → B"]
+    assert Declarations(checkout).findings() == []

@@ -70,7 +70,27 @@ def test_a_shrinking_disk_destroys() -> None:
     disk = PLAN.member.server("gra-file01").disks[0]
     (smaller,) = changes(PLAN, with_server("gra-file01", disks=(disk.model_copy(update={"size_gib": 400}),)))
     assert smaller.destroys
-    assert smaller.text == "changes size in GiB of the data disk data of gra-file01 from 500 to 400"
+    assert smaller.text == "the data disk data of gra-file01 shrinks from 500 to 400 GiB"
+
+
+def test_growth_destroys_nothing() -> None:
+    disk = PLAN.member.server("gra-file01").disks[0]
+    (larger,) = changes(PLAN, with_server("gra-file01", disks=(disk.model_copy(update={"size_gib": 600}),)))
+    assert larger.text == "the data disk data of gra-file01 grows from 500 to 600 GiB"
+    assert not larger.destroys
+    first, *others = PLAN.member.datastores
+    (grown,) = changes(PLAN, with_member(datastores=(first.model_copy(update={"size_gib": 850}), *others)))
+    assert grown.text == "datastore gra-gold-mirrored-a grows from 650 to 850 GiB"
+    assert not grown.destroys
+
+
+def test_a_datastore_that_goes_or_moves_to_another_export_destroys() -> None:
+    first, *others = PLAN.member.datastores
+    (gone, *_) = changes(PLAN, with_member(datastores=tuple(others)))
+    assert gone.destroys
+    assert gone.text == "removes the datastore gra-gold-mirrored-a (650 GiB of sn-mirror01)"
+    (moved,) = changes(PLAN, with_member(datastores=(first.model_copy(update={"remote_path": "/x"}), *others)))
+    assert moved.destroys
 
 
 def test_workstations_with_the_same_change_are_told_together() -> None:

@@ -283,12 +283,12 @@ def test_the_platform_is_checked_too(checkout: Project) -> None:
     platform = checkout.stacks / "schwerin.yaml"
     change(
         platform,
-        ("datastores: [sn-mirror01]", "datastores: [sn-mirror09]"),
+        ("sections: [A]\n", "sections: [A, A]\n"),
         ("sn-esx-b04]", "sn-esx-a01]"),
         ("reserved_percent: 50", "reserved_percent: 49"),
     )
     assert {rule for rule, name, _ in found(checkout) if name == "schwerin.yaml"} == {
-        "datastore-unknown",
+        "array-section-twice",
         "hypervisor-twice",
         "ha-reserve",
     }

@@ -59,17 +59,25 @@ def test_processors_of_the_section_that_is_left(checkout: Project, platform: Pat
     assert bool(found(checkout, "capacity-cpu")) is not fits
 
 
-# The two database servers keep 100 GiB of data in a section of their own.
-@pytest.mark.parametrize(("capacity", "fits"), [(124, False), (125, True)])
-def test_every_datastore_keeps_its_reserve(checkout: Project, platform: Path, capacity: int, fits: bool) -> None:
-    change(
-        platform,
-        "sn-local-a01: {sections: [A], capacity_gib: 10240}",
-        f"sn-local-a01: {{sections: [A], capacity_gib: {capacity}}}",
-    )
-    assert ["sn-local-a01 lacks 1 GiB" in f.message for f in found(checkout, "capacity-storage")] == (
+# A database server keeps 100 GiB of data in each section, on a datastore of 150 GiB.
+@pytest.mark.parametrize(("capacity", "fits"), [(186, False), (188, True)])
+def test_every_array_keeps_its_reserve(checkout: Project, platform: Path, capacity: int, fits: bool) -> None:
+    change(platform, "sections: [A]\n    capacity_gib: 10240", f"sections: [A]\n    capacity_gib: {capacity}")
+    assert ["the array sn-local-a01 lacks 2 GiB" in f.message for f in found(checkout, "capacity-storage")] == (
         [] if fits else [True]
     )
+
+
+def test_growth_that_is_declared_counts_before_it_is_given_out(checkout: Project, platform: Path) -> None:
+    """One disk of 100 TiB more than the array of its tier holds: told at the array, with what is missing."""
+    change(
+        checkout.stacks / "grabow.yaml",
+        "departments:",
+        "servers:\n  file01: {disks: {data: {size_gib: 40000}}}\n\ndepartments:",
+    )
+    [finding] = found(checkout, "capacity-storage")
+    assert "sn-mirror01 lacks 9040 GiB" in finding.message
+    assert finding.hint is not None and "grabow 50000 GiB" in finding.hint
 
 
 def test_the_three_largest_members_are_named(tmp_path: Path) -> None:

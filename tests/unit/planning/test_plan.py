@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from random import Random
+from typing import get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ksm_onboard.declaration.load import load_file
-from ksm_onboard.declaration.models import PlatformDeclaration, Server
+from ksm_onboard.declaration.models import PlatformDeclaration, SectionKey, Server
 from ksm_onboard.planning.addressing import FIRST_SERVER, FIRST_WORKSTATION, capacity, free_addresses, is_host_address
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.placement import place
@@ -53,10 +55,22 @@ def test_every_address_is_unique_and_inside_its_zone(plan: Plan) -> None:
 
 
 def test_data_disks_lie_where_the_section_is(plan: Plan) -> None:
-    datastores = {d.name: d for d in plan.platform.datastores}
+    datastores = {d.name: d for d in plan.member.datastores}
     disks = [(server.section, disk) for server in plan.member.servers for disk in server.disks]
     assert len(disks) == 3
     assert all(section in datastores[disk.datastore].sections for section, disk in disks)
+    assert all(datastores[disk.datastore].tier == disk.tier for _, disk in disks)
+
+
+def test_datastore_clusters_hold_mirrored_datastores_of_one_section_only(plan: Plan) -> None:
+    assert {c.name: c.datastores for c in plan.member.datastore_clusters} == {
+        "gra-mirrored-a": ("gra-gold-mirrored-a", "gra-silver-mirrored-a"),
+        "gra-mirrored-b": ("gra-silver-mirrored-b",),
+    }
+    clustered = {name for cluster in plan.member.datastore_clusters for name in cluster.datastores}
+    for store in plan.member.datastores:
+        assert (store.name in clustered) is (len(store.sections) == 2)
+        assert store.need_gib <= store.size_gib
 
 
 PLATFORM = load_file(ROOT / "stacks" / "schwerin.yaml", PlatformDeclaration).content
@@ -107,14 +121,40 @@ def test_placement_keeps_what_is_declared_and_spreads_every_pair(declared: dict[
 
 
 @given(servers(), st.data())
-def test_placed_servers_stay_when_others_come_and_go(declared: dict[str, Server], data: st.DataObject) -> None:
+def test_placed_servers_never_move_when_others_come_and_go(declared: dict[str, Server], data: st.DataObject) -> None:
     assert PLATFORM is not None
-    placed = place(declared, PLATFORM)
+    known: dict[str, SectionKey] = {
+        key: data.draw(st.sampled_from(get_args(SectionKey))) for key in declared if data.draw(st.booleans())
+    }
+    placed = place(declared, PLATFORM, known)
+    assert all(placed[key] == known[key] for key, server in declared.items() if key in known and not server.section)
     assert place(declared, PLATFORM, placed) == placed
-    single = {key: server for key, server in declared.items() if server.pair is None}
-    fewer = {key: server for key, server in declared.items() if data.draw(st.booleans())}
-    again = place(fewer, PLATFORM, placed)
-    assert all(again[key] == placed[key] for key in fewer if key in single)
+
+
+@given(servers(), st.randoms(use_true_random=False))
+def test_the_order_of_the_declaration_is_irrelevant(declared: dict[str, Server], random: Random) -> None:
+    assert PLATFORM is not None
+    shuffled = list(declared.items())
+    random.shuffle(shuffled)
+    assert place(dict(shuffled), PLATFORM) == place(declared, PLATFORM)
+
+
+@given(servers())
+def test_groups_are_halved_and_memory_is_balanced_as_far_as_possible(declared: dict[str, Server]) -> None:
+    assert PLATFORM is not None
+    free = {key: server.model_copy(update={"section": None}) for key, server in declared.items()}
+    placed = place(free, PLATFORM)
+    for pair in {server.pair for server in free.values() if server.pair}:
+        counts = Counter(placed[key] for key, server in free.items() if server.pair == pair)
+        assert abs(counts["A"] - counts["B"]) <= 1
+    # No single server could go to the other section and leave both more alike.
+    memory = Counter({"A": 0, "B": 0})
+    for key, server in free.items():
+        memory[placed[key]] += server.memory_gib
+    apart = abs(memory["A"] - memory["B"])
+    heavier = max(memory, key=lambda section: memory[section])
+    movable = [s.memory_gib for key, s in free.items() if s.pair is None and placed[key] == heavier]
+    assert all(abs(apart - 2 * size) >= apart for size in movable)
 
 
 @given(

@@ -47,7 +47,8 @@ def added(block: str) -> Callable[[str], str]:
 )
 def test_unusual_but_right(checkout: Project, grabow: Path, rewrite: Callable[[str], str]) -> None:
     grabow.write_bytes(rewrite(grabow.read_text("utf-8")).encode())
-    assert errors(checkout) == []
+    # A disk that is new has no place yet, which is no fault of how it is written.
+    assert [found for found in errors(checkout) if found[1] != "not-allocated"] == []
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,9 @@ def test_one_finding_at_the_right_place(
     grabow.write_text(text, encoding="utf-8")
     start = text.index(fragment)
     line, column = text.count("\n", 0, start) + 1, start - text.rfind("\n", 0, start)
-    assert [found for found in errors(checkout) if found[1] != "missing-key"] == [("grabow.yaml", rule, line, column)]
+    # A swap file as large as the memory asks for a larger datastore, which is told, too.
+    besides = ("missing-key", "storage-quota")
+    assert [found for found in errors(checkout) if found[1] not in besides] == [("grabow.yaml", rule, line, column)]
 
 
 @pytest.mark.parametrize("target", ["grabow.devices.csv", "nowhere"])

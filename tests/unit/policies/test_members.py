@@ -15,6 +15,7 @@ from ksm_onboard.policies.resources import Resource, Stack
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import vcenter_provider
+from ksm_onboard.provisioning.growth import DiskGrowth
 from ksm_onboard.provisioning.member import MemberStack
 from ksm_onboard.provisioning.platform import PlatformIds
 from tests.unit.policies.conftest import TODAY
@@ -67,6 +68,7 @@ def test_no_member_violates_what_stops_a_run(
             DECLARATIONS.plan(key),
             PlatformIds.of(pulumi.StackReference("organization/ksm-onboard/schwerin")),
             Customisation(ROOT / "templates", "ops", PUBLIC_KEY),
+            DiskGrowth(connection),
             pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
         )
 

@@ -16,6 +16,7 @@ from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import vcenter_provider
+from ksm_onboard.provisioning.growth import DiskGrowth
 from ksm_onboard.provisioning.member import MemberStack
 from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
 
@@ -172,6 +173,7 @@ def member(
             plan,
             PlatformIds.of(pulumi.StackReference("organization/ksm-onboard/schwerin")),
             Customisation(ROOT / "templates", "ops", PUBLIC_KEY),
+            DiskGrowth(connection),
             pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
         )
 

@@ -64,7 +64,9 @@ def test_a_data_disk_that_comes_with_data_is_never_formatted(customisation: Cust
         # cloud-init ignores "overwrite" with "none", and formats whatever has another label with a number.
         assert file_system["partition"] == "auto"
         assert file_system["device"].endswith(f"-scsi-0:0:{disk.unit_number}:0")
-        assert told["mounts"] == [[f"LABEL={disk.label}", disk.mount, "ext4", "defaults,nofail", "0", "2"]]
+        assert told["mounts"] == [
+            [f"LABEL={disk.label}", disk.mount, "ext4", "defaults,nofail,x-systemd.growfs", "0", "2"]
+        ]
 
 
 def test_servers_without_data_disks_format_nothing(customisation: Customisation, plan: Plan) -> None:

@@ -6,13 +6,21 @@ import base64
 from collections import Counter
 from typing import Any
 
+import pulumi
 import yaml
 
-from ksm_onboard.planning.plan import Plan
-from tests.unit.provisioning.conftest import Recorder
+from ksm_onboard.connection import Connection
+from ksm_onboard.planning.plan import DataDiskPlan, Plan
+from ksm_onboard.provisioning.customisation import Customisation
+from ksm_onboard.provisioning.data_centre import vcenter_provider
+from ksm_onboard.provisioning.growth import DiskGrowth
+from ksm_onboard.provisioning.member import MemberStack
+from ksm_onboard.provisioning.platform import PlatformIds
+from tests.unit.provisioning.conftest import PUBLIC_KEY, ROOT, Recorder, built
 
 Member = tuple[Recorder, dict[str, Any]]
 
+HOSTS = {section: [f"sn-esx-{section.lower()}0{number}" for number in range(1, 5)] for section in ("A", "B")}
 PAIRS = (("gra-dns01", "gra-dns02"), ("gra-db01", "gra-db02"), ("gra-app01", "gra-app02"))
 
 
@@ -26,6 +34,8 @@ def test_how_many_of_each_type(member: Member) -> None:
         "Folder": 1,
         "ResourcePool": 1,
         "DistributedPortGroup": 6,
+        "DatastoreCluster": 2,
+        "NasDatastore": 5,
         "VirtualDisk": 3,
         "VirtualMachine": 8,
         "ComputeClusterVmGroup": 2,
@@ -44,12 +54,8 @@ def test_look_ups_are_made_once_per_stack(member: Member) -> None:
         "sn-cluster01",
         "sn-dvs01",
         "tpl-debian-12",
-        "sn-mirror01",
-        "sn-mirror02",
-        "sn-local-a01",
-        "sn-local-b01",
-        "sn-esx-a01",
-        "sn-esx-b02",
+        *HOSTS["A"],
+        *HOSTS["B"],
     }
 
 
@@ -135,13 +141,88 @@ def test_data_disks_are_protected_and_outlive_their_vm(member: Member) -> None:
     recorder, _ = member
     disks = {made.name: made for made in recorder.made if made.type.endswith(":VirtualDisk")}
     assert {name: (made.inputs["datastore"], made.inputs["size"]) for name, made in disks.items()} == {
-        "gra-file01-data": ("sn-mirror01", 500),
-        "gra-db01-pgdata": ("sn-local-a01", 100),
-        "gra-db02-pgdata": ("sn-local-b01", 100),
+        "gra-file01-data": ("gra-gold-mirrored-a", 500),
+        "gra-db01-pgdata": ("gra-local-a", 100),
+        "gra-db02-pgdata": ("gra-local-b", 100),
     }
     assert all(made.protect for made in disks.values())
-    assert [made.name for made in recorder.made if made.protect and not made.type.endswith(":VirtualDisk")] == []
+    protected = {made.type.rsplit(":", 1)[-1] for made in recorder.made if made.protect}
+    assert protected == {"VirtualDisk", "NasDatastore"}
+    # The provider would replace a disk to make it larger.
+    assert all(made.ignore_changes == ("size",) for made in disks.values())
     assert {made.inputs["datacenter"] for made in disks.values()} == {"Schwerin"}
+
+
+def test_datastores_are_exports_that_all_hosts_of_their_sections_mount(member: Member) -> None:
+    stores = member[0].of("NasDatastore")
+    assert {name: (made.inputs["remoteHosts"], made.inputs["remotePath"]) for name, made in stores.items()} == {
+        "gra-gold-mirrored-a": (["10.255.16.11"], "/ksm/gra/gra-gold-mirrored-a"),
+        "gra-local-a": (["10.255.17.11"], "/ksm/gra/gra-local-a"),
+        "gra-local-b": (["10.255.18.11"], "/ksm/gra/gra-local-b"),
+        "gra-silver-mirrored-a": (["10.255.16.12"], "/ksm/gra/gra-silver-mirrored-a"),
+        "gra-silver-mirrored-b": (["10.255.16.12"], "/ksm/gra/gra-silver-mirrored-b"),
+    }
+    everywhere = [f"{host}.id" for host in (*HOSTS["A"], *HOSTS["B"])]
+    for name, made in stores.items():
+        local = name in ("gra-local-a", "gra-local-b")
+        section = name[-1].upper()
+        assert made.inputs["hostSystemIds"] == ([f"{host}.id" for host in HOSTS[section]] if local else everywhere)
+        # Storage DRS could else move a replicated disk to where it is not replicated.
+        cluster = None if local else f"gra-mirrored-{name[-1]}.id"
+        assert made.inputs.get("datastoreClusterId") == cluster
+        assert made.inputs["type"] == "NFS"
+
+
+def test_datastores_carry_member_and_tier_so_that_policies_match(member: Member) -> None:
+    tags = {name: made.inputs["tags"] for name, made in member[0].of("NasDatastore").items()}
+    assert tags["gra-gold-mirrored-a"] == ["ksm-member-grabow.id", "ksm-storage-tier-gold-mirrored.id"]
+    assert tags["gra-local-b"] == ["ksm-member-grabow.id", "ksm-storage-tier-local-b.id"]
+    for made in member[0].of("DatastoreCluster").values():
+        assert made.inputs["tags"] == ["ksm-member-grabow.id"]
+
+
+def test_storage_drs_recommends_and_never_leaves_a_policy(member: Member) -> None:
+    clusters = member[0].of("DatastoreCluster")
+    assert set(clusters) == {"gra-mirrored-a", "gra-mirrored-b"}
+    for made in clusters.values():
+        assert made.inputs["sdrsEnabled"] is True
+        assert made.inputs["sdrsAutomationLevel"] == "manual"
+        assert made.inputs["sdrsAdvancedOptions"] == {"EnforceStorageProfiles": "2"}
+        assert made.inputs["datacenterId"] == "Schwerin.id"
+
+
+def test_a_disk_that_is_smaller_than_planned_grows_and_no_other(
+    plan: Plan, connection: Connection, platform: tuple[Recorder, dict[str, Any]]
+) -> None:
+    grown: list[tuple[str, str, str, int]] = []
+
+    class Growing(DiskGrowth):
+        def grow(self, server: str, moid: str, disk: DataDiskPlan) -> int:
+            grown.append((server, moid, disk.name, disk.size_gib))
+            return disk.size_gib
+
+    class Smaller(Recorder):
+        """An engine that keeps the size with which a disk was made, as it does for changes to be ignored."""
+
+        def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+            made, outputs = super().new_resource(args)
+            return made, outputs | ({"size": 400} if args.name == "gra-file01-data" else {})
+
+    recorder = Smaller(platform_outputs=platform[1])
+
+    def make() -> MemberStack:
+        return MemberStack(
+            plan,
+            PlatformIds.of(pulumi.StackReference("organization/ksm-onboard/schwerin")),
+            Customisation(ROOT / "templates", "ops", PUBLIC_KEY),
+            Growing(connection),
+            pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
+        )
+
+    outputs = built(recorder, make)
+    assert grown == [("gra-file01", "gra-file01.moid", "data", 500)]
+    assert outputs["disks"]["gra-file01-data"]["size_gib"] == 500
+    assert outputs["disks"]["gra-db01-pgdata"]["size_gib"] == 100
 
 
 def test_disks_of_a_vm(member: Member) -> None:
@@ -149,11 +230,11 @@ def test_disks_of_a_vm(member: Member) -> None:
     assert [len(vms[name].inputs["disks"]) for name in sorted(vms)] == [1, 1, 2, 2, 1, 1, 2, 1]
     system, data = vms["gra-db02"].inputs["disks"]
     assert (system["label"], system["unitNumber"], system["size"]) == ("disk0", 0, 20)
-    assert (system["datastoreId"], system["storagePolicyId"]) == ("sn-mirror02.id", "ksm-silver-mirrored.id")
+    assert (system["datastoreId"], system["storagePolicyId"]) == ("gra-silver-mirrored-b.id", "ksm-silver-mirrored.id")
     assert "attach" not in system
     assert (data["label"], data["unitNumber"], data["attach"]) == ("disk1", 1, True)
     assert data["path"] == "ksm-data/grabow/gra-db02-pgdata.vmdk"
-    assert (data["datastoreId"], data["storagePolicyId"]) == ("sn-local-b01.id", "ksm-local-b.id")
+    assert (data["datastoreId"], data["storagePolicyId"]) == ("gra-local-b.id", "ksm-local-b.id")
     assert "size" not in data
 
 
@@ -238,7 +319,7 @@ def test_customisation_reaches_the_right_vm(member: Member, plan: Plan) -> None:
 
 def test_outputs_name_everything_that_later_stages_look_for(member: Member, plan: Plan) -> None:
     _, outputs = member
-    assert set(outputs) == {"folder", "resource_pool", "port_groups", "servers", "disks"}
+    assert set(outputs) == {"folder", "resource_pool", "port_groups", "datastores", "servers", "disks"}
     assert outputs["folder"] == "grabow"
     assert set(outputs["port_groups"]) == {zone.key for zone in plan.member.zones}
     assert outputs["port_groups"]["clients"] == {"id": "grabow-clients.id", "name": "grabow-clients"}

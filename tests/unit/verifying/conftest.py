@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
-from ksm_onboard.planning.plan import DatabasePlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import DatabasePlan, DatastorePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit import audit
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.cluster_settings import planned_settings
@@ -29,6 +29,7 @@ from ksm_onboard.verifying.host_facts import (
     ShareSeen,
     UnitSeen,
 )
+from ksm_onboard.verifying.storage_facts import DatastoreClusterFacts, DatastoreFacts
 from ksm_onboard.verifying.vcenter_facts import (
     ClusterFacts,
     CustomisationFacts,
@@ -80,6 +81,14 @@ class World:
         vm = next(vm for vm in self.vcenter.vms if vm.name == name)
         disks = tuple(d.model_copy(update=changes) if d.unit_number == unit else d for d in vm.disks)
         return self.with_vm(name, disks=disks)
+
+    def with_datastore(self, name: str, **changes: Any) -> World:
+        stores = [s.model_copy(update=changes) if s.name == name else s for s in self.vcenter.datastores]
+        return self.with_vcenter(datastores=tuple(stores))
+
+    def with_datastore_cluster(self, name: str, **changes: Any) -> World:
+        clusters = [c.model_copy(update=changes) if c.name == name else c for c in self.vcenter.datastore_clusters]
+        return self.with_vcenter(datastore_clusters=tuple(clusters))
 
     def with_port_group(self, name: str, **changes: Any) -> World:
         groups = [g.model_copy(update=changes) if g.name == name else g for g in self.vcenter.port_groups]
@@ -146,6 +155,31 @@ def _vcenter(plan: Plan) -> VCenterFacts:
             for zone in member.zones
         ),
         pool=PoolFacts(name=member.key, cpu_limit_mhz=60_000, memory_limit_mib=98_304, tags=tags),
+        datastores=(
+            *(_datastore(store, plan) for store in member.datastores),
+            DatastoreFacts(
+                name="sn-library01",
+                kind="VMFS",
+                cluster=None,
+                remote_host=None,
+                remote_path=None,
+                capacity_gib=2048,
+                writable=True,
+                hosts=(),
+                tags={},
+            ),
+        ),
+        datastore_clusters=tuple(
+            DatastoreClusterFacts(
+                name=cluster.name,
+                storage_drs=True,
+                automation="manual",
+                keeps_policies=True,
+                datastores=cluster.datastores[::-1],
+                tags=tags,
+            )
+            for cluster in member.datastore_clusters
+        ),
         cluster=ClusterFacts(
             name=platform.cluster,
             drs_enabled=True,
@@ -181,6 +215,21 @@ def _vcenter(plan: Plan) -> VCenterFacts:
     )
 
 
+def _datastore(store: DatastorePlan, plan: Plan) -> DatastoreFacts:
+    hosts = {section.key: section.hosts for section in plan.platform.sections}
+    return DatastoreFacts(
+        name=store.name,
+        kind="NFS",
+        cluster=store.cluster,
+        remote_host=str(store.remote_host),
+        remote_path=store.remote_path,
+        capacity_gib=store.size_gib,
+        writable=True,
+        hosts=tuple(host for section in store.sections for host in hosts[section]),
+        tags={category: (tag,) for category, tag in store.tags.items()},
+    )
+
+
 def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
     return VmFacts(
         name=server.name,
@@ -201,6 +250,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
                 capacity_mib=20 * 1024,
                 mode="persistent",
                 unit_number=0,
+                policy=f"ksm-{server.tier}",
             ),
             *(
                 DiskFacts(
@@ -210,6 +260,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
                     capacity_mib=disk.size_gib * 1024,
                     mode="persistent",
                     unit_number=disk.unit_number,
+                    policy=f"ksm-{disk.tier}",
                 )
                 for disk in server.disks
             ),

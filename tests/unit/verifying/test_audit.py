@@ -253,10 +253,77 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
             "gra-dns01",
             disks=(
                 *vm(w, "gra-dns01").disks,
-                DiskFacts(label="x", datastore="ds", path="x.vmdk", capacity_mib=1, mode="persistent", unit_number=5),
+                DiskFacts(
+                    label="x",
+                    datastore="ds",
+                    path="x.vmdk",
+                    capacity_mib=1,
+                    mode="persistent",
+                    unit_number=5,
+                    policy=None,
+                ),
             ),
         ),
         [("extra", "storage", "gra-dns01: [ds] x.vmdk", "disk")],
+    ),
+    "disk without its storage policy": (
+        lambda w: w.with_disk("gra-file01", 1, policy=None),
+        [("different", "storage", "gra-file01: data", "policy")],
+    ),
+    "datastore gone": (
+        lambda w: w.with_vcenter(
+            datastores=tuple(s for s in w.vcenter.datastores if s.name != "gra-gold-mirrored-a"),
+        ),
+        [("missing", "storage", "gra-gold-mirrored-a", "datastore")],
+    ),
+    "datastore from another export": (
+        lambda w: w.with_datastore("gra-local-a", remote_path="/ksm/zoo/zoo-local-a"),
+        [("different", "storage", "gra-local-a", "export")],
+    ),
+    "export that did not grow": (
+        lambda w: w.with_datastore("gra-local-a", capacity_gib=50),
+        [("different", "storage", "gra-local-a", "size_gib")],
+    ),
+    "unreplicated datastore among mirrored ones": (
+        lambda w: w.with_datastore("gra-local-a", cluster="gra-mirrored-a").with_datastore_cluster(
+            "gra-mirrored-a", datastores=("gra-gold-mirrored-a", "gra-local-a", "gra-silver-mirrored-a")
+        ),
+        [
+            ("different", "storage", "gra-local-a", "datastore_cluster"),
+            ("different", "storage", "gra-mirrored-a", "datastores"),
+        ],
+    ),
+    "datastore not mounted on one host": (
+        lambda w: w.with_datastore("gra-local-a", hosts=("sn-esx-a01", "sn-esx-a02", "sn-esx-a03")),
+        [("different", "storage", "gra-local-a", "mounted_on")],
+    ),
+    "datastore mounted read-only": (
+        lambda w: w.with_datastore("gra-local-a", writable=False),
+        [("different", "storage", "gra-local-a", "writable")],
+    ),
+    "datastore with another tier's tag": (
+        lambda w: w.with_datastore("gra-local-a", tags={"ksm-member": ("grabow",), "ksm-storage-tier": ("local-b",)}),
+        [("different", "storage", "gra-local-a", "tag ksm-storage-tier")],
+    ),
+    "datastore that nobody declared": (
+        lambda w: w.with_datastore("sn-library01", tags={"ksm-member": ("grabow",)}),
+        [("extra", "storage", "sn-library01", "datastore")],
+    ),
+    "storage DRS that moves disks by itself": (
+        lambda w: w.with_datastore_cluster("gra-mirrored-b", automation="automated"),
+        [("different", "storage", "gra-mirrored-b", "automation")],
+    ),
+    "storage DRS that may leave a policy": (
+        lambda w: w.with_datastore_cluster("gra-mirrored-b", keeps_policies=False),
+        [("different", "storage", "gra-mirrored-b", "keeps_policies")],
+    ),
+    "no storage DRS": (
+        lambda w: w.with_datastore_cluster("gra-mirrored-b", storage_drs=False),
+        [("different", "storage", "gra-mirrored-b", "storage_drs")],
+    ),
+    "datastore cluster gone": (
+        lambda w: w.with_vcenter(datastore_clusters=w.vcenter.datastore_clusters[1:]),
+        [("missing", "storage", "gra-mirrored-a", "datastore_cluster")],
     ),
     "data disk not mounted": (
         lambda w: w.with_host("gra-file01", mounts={"/": "ext4"}),

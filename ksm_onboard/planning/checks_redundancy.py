@@ -1,0 +1,148 @@
+"""Whether what is declared as redundant is: pairs and groups that survive the loss of a section or a host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.models import ServerRole
+from ksm_onboard.planning.checks import Scope
+from ksm_onboard.planning.member_plan import placed
+from ksm_onboard.planning.placement import bound_sections
+
+_QUORUM = 3
+# Where three or more of them agree by majority on which one is in charge; web servers, say, just work side by side.
+_VOTES: frozenset[ServerRole] = frozenset({"database"})
+
+
+def check_redundancy(scope: Scope) -> Iterator[Finding]:
+    """All findings about one member's pairs and groups, and about servers too large for any host."""
+    yield from _groups(scope)
+    yield from _roles(scope)
+    yield from _sizes(scope)
+
+
+def _groups(scope: Scope) -> Iterator[Finding]:
+    declared, platform = scope.declared, scope.platform
+    groups: dict[str, list[str]] = defaultdict(list)
+    for key, server in declared.servers.items():
+        if server.pair:
+            groups[server.pair].append(key)
+    for pair, keys in groups.items():
+        zones = {key: declared.servers[key].zone for key in keys}
+        if len(set(zones.values())) > 1 and not _both_sides_of_a_school(set(zones.values())):
+            yield Finding(
+                rule="pair-in-different-zones",
+                place=scope.member.nearest(*(("servers", key, "zone") for key in reversed(keys))),
+                message=f"the servers of the pair '{pair}' stand in different zones",
+                value=", ".join(f"{key}: {zone}" for key, zone in zones.items()),
+                allowed="one zone: only then the one can do what the other did",
+            )
+        levels = {key: declared.servers[key].service_level for key in keys}
+        if len(set(levels.values())) > 1:
+            yield Finding(
+                rule="pair-of-different-levels",
+                place=scope.member.nearest(*(("servers", key, "service_level") for key in reversed(keys))),
+                message=f"the servers of the pair '{pair}' have different service levels",
+                value=", ".join(f"{key}: {level}" for key, level in levels.items()),
+                allowed="one level: both do the same work",
+            )
+        yield from _together(scope, pair, keys)
+        hosts = {section: len(place.hosts) for section, place in platform.sections.items()}
+        smallest = min(hosts, key=lambda section: hosts[section])
+        if len(keys) > hosts[smallest] and not scope.platform_file.mentions("sections"):
+            yield Finding(
+                rule="pair-too-large",
+                place=scope.member.nearest(*(("servers", key, "pair") for key in reversed(keys))),
+                message=f"the {len(keys)} servers of '{pair}' never share a host, and with one section lost "
+                f"only the {hosts[smallest]} hosts of section {smallest} are left",
+                value=str(len(keys)),
+                allowed=f"at most {hosts[smallest]} servers",
+                hint="declare fewer, or several groups",
+            )
+        votes = all(declared.servers[key].role in _VOTES for key in keys)
+        if votes and len(keys) >= _QUORUM and len(platform.sections) < _QUORUM:
+            yield Finding(
+                rule="quorum-in-two-sections",
+                severity="warning",
+                place=scope.member.nearest(*(("servers", key, "pair") for key in reversed(keys))),
+                message=f"of the {len(keys)} servers of '{pair}' one of the two fire sections holds "
+                f"{-(-len(keys) // 2)}: lost with it, those left are no majority"
+                if len(keys) % 2
+                else f"each of the two fire sections holds {len(keys) // 2} of the {len(keys)} servers of '{pair}': "
+                "those left are no majority",
+                value=", ".join(keys),
+                hint="what decides by majority needs a witness in a third place, outside both sections",
+            )
+
+
+def _together(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
+    """Servers that were placed stay where they are, so those that became a group later may stand together."""
+    declared, record = scope.declared, scope.record
+    free = [key for key in keys if not bound_sections(declared.servers[key], scope.platform)]
+    before = {key: record.sections.get(scope.server_name(key)) for key in keys}
+    sections = placed(scope.record, declared, scope.platform)
+    if len(keys) < 2 or len({sections[key] for key in keys}) > 1 or not any(before[key] for key in free):
+        return
+    last = max(key for key in free if before[key])
+    yield Finding(
+        rule="pair-placed-together",
+        place=scope.member.nearest(*(("servers", key, "pair") for key in reversed(keys))),
+        message=f"the servers of the pair '{pair}' were all placed in fire section {sections[last]}",
+        value=", ".join(keys),
+        allowed="at least one server in each section",
+        hint="no server is moved by itself; let one go to the other section: ksm-onboard allocate "
+        f"{scope.member.key} --release sections.{scope.server_name(last)}",
+    )
+
+
+def _both_sides_of_a_school(zones: set[str]) -> bool:
+    """Told by a rule of its own."""
+    return {"school-administration", "school-pedagogic"} <= zones
+
+
+def _roles(scope: Scope) -> Iterator[Finding]:
+    """A server that the kind of member brings along keeps its role: else its rules could be escaped by renaming."""
+    if (layers := scope.member.layers) is None:
+        return
+    for key, server in scope.declared.servers.items():
+        stated = layers.origins(("servers", key, "role"))
+        before = next((origin.value for origin in stated[1:] if origin.layer.name == "archetype"), server.role)
+        partners = [other for other in scope.declared.servers.values() if server.pair and other.pair == server.pair]
+        if any(other.role != server.role for other in partners):
+            continue  # told as such
+        if stated and before != server.role and scope.file.is_sound("servers", key, "role"):
+            yield Finding(
+                rule="role-changed",
+                place=scope.file.place("servers", key, "role"),
+                message=f"{scope.server_name(key)} is a server of the role {before} for every member of the kind "
+                f"{scope.declared.member.kind}; here it is made {server.role}",
+                value=server.role,
+                allowed=str(before),
+                hint=f"to do without it, remove it (a line '{key}:' without a value), and declare another server",
+            )
+
+
+def _sizes(scope: Scope) -> Iterator[Finding]:
+    """A server runs on one host."""
+    platform = scope.platform
+    figures = (("hypervisor", "memory_gib"), ("hypervisor", "cpu_cores"), ("reserves", "memory_percent"))
+    if any(scope.platform_file.mentions(*loc) or not scope.platform_file.is_sound(*loc) for loc in figures):
+        return
+    memory = platform.hypervisor.memory_gib * (100 - platform.reserves.memory_percent) // 100
+    cores = platform.hypervisor.cpu_cores
+    for key, server in scope.declared.servers.items():
+        for field, value, most, unit in (
+            ("memory_gib", server.memory_gib, memory, "GiB of memory"),
+            ("cpus", server.cpus, cores, "processor cores"),
+        ):
+            if value > most and scope.file.is_sound("servers", key, field):
+                yield Finding(
+                    rule="server-too-large",
+                    place=scope.file.place("servers", key, field),
+                    message=f"{scope.server_name(key)} wants {value} {unit}, {value - most} more than one host has",
+                    value=str(value),
+                    allowed=f"at most {most}",
+                    hint="a server runs on one host; divide the work among several",
+                )
