@@ -60,6 +60,7 @@ from ksm_onboard.planning.platform_plan import (
     plan_platform,
 )
 from ksm_onboard.planning.storage import disks_of, needed
+from ksm_onboard.planning.restart import restart_priority
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -293,6 +294,7 @@ def _servers(
                 server.applications, catalogue, platform_of_server(server, platform.templates)
             ),
             service_level=server.service_level,
+            restart_priority=restart_priority(server, platform.high_availability),
         )
 
 
