@@ -133,6 +133,8 @@ def plan_member(
                     domain=catalogue[key].domain,
                     packages=catalogue[key].application.debian,
                     uncertain=catalogue[key].application.uncertain,
+                    in_browser=catalogue[key].application.in_browser,
+                    url=declaration.web_addresses.get(key) or catalogue[key].application.url,
                 )
                 for key in sorted(used)
             ),
@@ -208,6 +210,7 @@ def _servers(
         name = server_name(member.short, key)
         cidr = given(declaration.zones[server.zone].cidr)
         template = platform.templates[server.template]
+        runs_on = platform_of_server(server, platform.templates)
         section = sections[key]
         yield ServerPlan(
             name=name,
@@ -244,10 +247,9 @@ def _servers(
                 SECTION_CATEGORY: section,
                 LEVEL_CATEGORY: str(server.service_level),
             },
-            applications=with_requirements(
-                server.applications, catalogue, platform_of_server(server, platform.templates)
-            ),
+            applications=with_requirements(server.applications, catalogue, runs_on),
             service_level=server.service_level,
+            platform=runs_on,
         )
 
 
@@ -331,7 +333,7 @@ def _workstations(
     domain, addresses = declaration.member.dns_domain, declared.allocated.hosts
     dns_servers = {zone: resolvers(zone, declaration, platform) for zone in declaration.zones}
     applications = {
-        (key, platform): with_requirements(of_workstation(declaration, profile), catalogue, platform)
+        (key, platform): with_requirements(of_workstation(declaration, profile, platform), catalogue, platform)
         for key, profile in declaration.profiles.items()
         for platform in get_args(DevicePlatform)
     }

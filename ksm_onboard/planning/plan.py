@@ -390,6 +390,7 @@ class ServerPlan(Planned):
     tags: dict[str, str]
     applications: tuple[str, ...]
     service_level: ServiceLevel = 3
+    platform: DevicePlatform = "linux"
 
 
 class SectionPlacementPlan(Planned):
@@ -509,7 +510,10 @@ class LegacyNetworkPlan(Planned):
 
 
 class ApplicationPlan(Planned):
-    """An application that some machine of the member gets, with its Debian packages."""
+    """An application that some machine of the member gets, with its Debian packages.
+
+    ``in_browser``: people use it in a browser, at ``url`` where that is known.
+    """
 
     key: str
     product: str
@@ -517,6 +521,8 @@ class ApplicationPlan(Planned):
     domain: str
     packages: tuple[str, ...]
     uncertain: tuple[str, ...]
+    in_browser: bool = False
+    url: str | None = None
 
 
 class BackupPlan(Planned):

@@ -69,7 +69,7 @@ def test_a_workstation_says_where_each_application_comes_from(checkout: Project,
 def test_all_workstations_in_a_line_each(checkout: Project, devices: Path) -> None:
     values = of_grabow(checkout, "devices")
     assert len(values) == 55
-    assert values["devices.gra-ws0055"].value == "einrichtungen, feuerwehr, standard, linux, wave aussenstellen"
+    assert values["devices.gra-ws0055"].value == "einrichtungen, feuerwehr, feuerwehr, linux, wave aussenstellen"
     assert values["devices.gra-ws0055"].source.place.line == 56
 
 
