@@ -294,7 +294,7 @@ class Share(Declared):
 class PrintQueue(Declared):
     """A printer and the queue that serves it."""
 
-    server: ServerKey = Field(description="the print server, by its key")
+    server: ServerKey = Field(description="the print server, by its key; its partners serve the queue, too")
     site: Key = Field(description="where the printer stands, by the site's key")
     address: Address | None = Field(default=None, description="left out: allocated")
     model: str = Field(min_length=2, description="maker and model, for example Kyocera ECOSYS P3260dn")

@@ -112,17 +112,7 @@ def plan_member(
             pairs=tuple(_pairs(member.key, servers)),
             permissions=_permissions(member.key, platform.vcenter.principal_domain),
             shares=shares,
-            print_queues=tuple(
-                PrintQueuePlan(
-                    name=key,
-                    server=server_name(member.short, printer.server),
-                    site=printer.site,
-                    address=given(printer.address),
-                    model=printer.model,
-                    device_uri=f"socket://{printer.address}:9100",
-                )
-                for key, printer in declaration.printers.items()
-            ),
+            print_queues=tuple(_print_queues(declaration)),
             databases=databases,
             workstations=workstations,
             applications=tuple(
@@ -306,6 +296,23 @@ def _shares(declaration: MemberDeclaration) -> Iterator[SharePlan]:
             groups=share.groups or (key,),
             comment=share.comment,
         )
+
+
+def _print_queues(declaration: MemberDeclaration) -> Iterator[PrintQueuePlan]:
+    """Every queue, on its print server and on that one's partners, so that people print while one is away."""
+    servers = declaration.servers
+    for key, printer in declaration.printers.items():
+        pair = servers[printer.server].pair
+        for name, server in servers.items():
+            if name == printer.server or (pair is not None and server.pair == pair):
+                yield PrintQueuePlan(
+                    name=key,
+                    server=server_name(declaration.member.short, name),
+                    site=printer.site,
+                    address=given(printer.address),
+                    model=printer.model,
+                    device_uri=f"socket://{printer.address}:9100",
+                )
 
 
 def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:

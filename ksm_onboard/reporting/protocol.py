@@ -394,7 +394,7 @@ def _sites(member: MemberPlan) -> Iterator[Site]:
             name=site.name,
             address=site.address,
             workstations=sum(1 for w in member.workstations if w.site == site.key),
-            printers=sum(1 for q in member.print_queues if q.site == site.key),
+            printers=len({q.name for q in member.print_queues if q.site == site.key}),
         )
 
 
