@@ -49,8 +49,9 @@ def test_a_world_that_matches_has_no_difference_and_says_how_much_was_compared(w
     assert report.not_checked == ()
     tallies = {tally.area: tally.points for tally in report.tallies}
     assert tallies[Area.NETWORKS] == 7 * 6 + 1
+    by_key = {application.key: application for application in world.plan.member.applications}
     assert tallies[Area.APPLICATIONS] == sum(
-        len(next(a for a in world.plan.member.applications if a.key == key).packages)
+        len(by_key[key].packages) + (by_key[key].url is not None)
         for machine in (*world.plan.member.servers, *world.plan.member.workstations)
         for key in machine.applications
     )
