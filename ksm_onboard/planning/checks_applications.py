@@ -22,8 +22,11 @@ from ksm_onboard.planning.checks_across import Across, Members
 Catalogue = Mapping[str, CatalogueEntry]
 
 _PLATFORMS: Mapping[str, DevicePlatform] = {name: name for name in get_args(DevicePlatform)}
-# Tablets bring what these stand for; there is no package for it.
-_BUILT_IN: Mapping[DevicePlatform, frozenset[str]] = {"tablet": frozenset(("browser",))}
+# Tablets and Windows bring what these stand for; there is no package for it.
+_BUILT_IN: Mapping[DevicePlatform, frozenset[str]] = {
+    "tablet": frozenset(("browser",)),
+    "windows": frozenset(("browser",)),
+}
 
 
 # --- the catalogue ------------------------------------------------------------------------
@@ -201,9 +204,12 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             for need in application.needs:
                 if need not in provided and lists_are_whole:
                     offers = sorted(k for k, e in catalogue.items() if need in e.application.provides)
+                    place = machines.place(profile, platform, root)
                     yield Finding(
                         rule="application-dependency",
-                        place=machines.place(profile, platform, root),
+                        # A member that empties its lists meant it; what it asks for itself has to work.
+                        severity="error" if place.file == machines.member.file.file else "warning",
+                        place=place,
                         message=f"'{key}'{pulled} needs {_NEEDS[need]}, "
                         f"and the {platform} workstations of the profile {profile} have none",
                         value=key,
