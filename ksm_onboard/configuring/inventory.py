@@ -40,6 +40,7 @@ ROLE_GROUPS: Final[Mapping[ServerRole, str]] = {
 WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
+NOT_LINUX: Final = "not_configured_yet"
 
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
@@ -58,17 +59,18 @@ def render_inventory(
     ``outputs`` are the member stack's outputs; only what was provisioned can be configured.
     ``host_keys`` maps host names to ssh host keys ("ssh-ed25519 AAAA…"). ``secrets`` is the folder
     that keeps generated passwords. ``workstations`` names the workplaces that exist; None means all;
-    the others are listed in a group of their own that no play targets.
+    the others, and all machines that do not run Linux, are listed in groups of their own that no play targets.
     Raises NotReadyError if a planned server was not provisioned, or with another address.
     """
     member = plan.member
     _require_provisioned(member, outputs)
-    present = tuple(w for w in member.workstations if workstations is None or w.name in workstations)
-    absent = tuple(w for w in member.workstations if workstations is not None and w.name not in workstations)
+    linux = tuple(w for w in member.workstations if w.platform == "linux")
+    present = tuple(w for w in linux if workstations is None or w.name in workstations)
+    absent = tuple(w for w in linux if workstations is not None and w.name not in workstations)
     files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent)}
     for group, variables in _group_variables(plan, connection, secrets).items():
         files[f"group_vars/{group}.yml"] = variables
-    for server in member.servers:
+    for server in _linux_servers(member):
         files[f"host_vars/{server.name}.yml"] = _server_variables(member, connection, server)
     for workstation in present:
         files[f"host_vars/{workstation.name}.yml"] = _applications(member, workstation.applications)
@@ -137,7 +139,7 @@ def _hosts(
     def add(group: str, name: str) -> None:
         groups.setdefault(group, {})[name] = {}
 
-    for server in member.servers:
+    for server in _linux_servers(member):
         servers[ROLE_GROUPS[server.role]][server.name] = _where(connection, server)
         add(group_name("zone", server.zone), server.name)
         add(group_name("section", server.section.lower()), server.name)
@@ -152,6 +154,7 @@ def _hosts(
         "servers": {"children": {group: {"hosts": hosts} for group, hosts in servers.items()}},
         "workstations": {"hosts": {w.name: _where(connection, w) for w in present}},
         NOT_IN_LAB: {"hosts": {w.name: {} for w in absent}},
+        NOT_LINUX: {"hosts": {machine.name: {} for machine in _all_hosts(member) if machine.platform != "linux"}},
     }
     children.update({group: {"hosts": hosts} for group, hosts in sorted(groups.items())})
     return {"all": {"children": children}}
@@ -248,6 +251,10 @@ def _allowed_clients(member: MemberPlan, connection: Connection) -> list[str]:
     return [str(network) for network in networks]
 
 
+def _linux_servers(member: MemberPlan) -> list[ServerPlan]:
+    return [server for server in member.servers if server.platform == "linux"]
+
+
 def _all_hosts(member: MemberPlan) -> list[ServerPlan | WorkstationPlan]:
     return [*member.servers, *member.workstations]
 
@@ -304,7 +311,13 @@ def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:
     wanted = [by_key[key] for key in sorted(keys)]
     return {
         "applications_wanted": [
-            {"key": a.key, "product": a.product, "entry": f"catalogue/{a.domain}.yaml", "packages": list(a.packages)}
+            {
+                "key": a.key,
+                "product": a.product,
+                "entry": f"catalogue/{a.domain}.yaml",
+                "packages": list(a.packages),
+                **({"url": a.url} if a.in_browser and a.url else {}),
+            }
             for a in wanted
         ]
     }

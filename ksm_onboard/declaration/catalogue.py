@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from ksm_onboard.declaration.models import Declared, Key
+from ksm_onboard.declaration.models import Declared, Key, WebAddress
 
 Platform = Literal["linux", "windows", "web"]
 Component = Literal["client", "server", "web", "extension", "operating-system"]
@@ -62,6 +62,9 @@ class Application(Declared):
     component: Component = Field(description="where it is installed")
     licence: Licence = Field(description="how it is licensed")
     packages: Packages = Field(default=Packages(), description="where it comes from, per platform")
+    url: WebAddress | None = Field(
+        default=None, description="where everybody reaches it in the browser; left out: every member under its own"
+    )
     offered: bool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
     aliases: tuple[Alias, ...] = Field(
         default=(), description="names in Windows' list of installed software; * stands for any text"
@@ -84,6 +87,11 @@ class Application(Declared):
     def debian(self) -> tuple[str, ...]:
         """The Debian packages; empty where there is nothing to install on Linux."""
         return self.packages.debian
+
+    @property
+    def in_browser(self) -> bool:
+        """Whether people use it in a browser, where nothing is installed for it."""
+        return self.component == "web" or "web" in self.platforms or self.packages.saas is not None
 
     @property
     def licence_metric(self) -> LicenceMetric | None:

@@ -26,6 +26,7 @@ from ksm_onboard.declaration.stand_ins import accepts_null, is_table, knows
 
 ARCHETYPES = Path(__file__).parent / "archetypes"
 PROFILES = "profiles"
+BASED_ON = "based_on"
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,17 @@ class Archetypes:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_read", {})
 
-    def layer(self, kind: str) -> tuple[Layer, list[Finding]]:
-        """The archetype of a member kind."""
-        return self._layer("archetype", kind)
+    def of_kind(self, kind: str) -> list[tuple[Layer, list[Finding]]]:
+        """The archetype of a member kind, after those that it is based on; farthest first."""
+        chain: list[tuple[Layer, list[Finding]]] = []
+        names: list[str] = []
+        name: object = kind
+        while isinstance(name, str) and name not in names:
+            names.append(name)
+            layer, findings = self._layer("archetype", name)
+            chain.insert(0, (replace(layer, data={k: v for k, v in layer.data.items() if k != BASED_ON}), findings))
+            name = layer.data.get(BASED_ON)
+        return chain
 
     @cached_property
     def profiles(self) -> tuple[Layer, list[Finding]]:
@@ -124,7 +133,7 @@ def _merged(
         defaults, refused = _without_wrong_nulls(layer_of("platform default", platform.source, "defaults"))
         layers.append(defaults)
         findings += refused
-    for layer, refused in (archetypes.profiles, archetypes.layer(_kind(located.data))):
+    for layer, refused in (archetypes.profiles, *archetypes.of_kind(_kind(located.data))):
         layers.append(layer)
         findings += refused
     declaration, refused = _without_wrong_nulls(layer_of("declaration", located))

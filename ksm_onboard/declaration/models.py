@@ -38,6 +38,9 @@ PATH_PATTERN = r"^(/\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN)]
 SHORT_PATTERN = r"^[a-z]{2,4}$"
 
+WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/?=&#%-]*)?$")]
+"""Where an application is reached in a browser; nothing is offered unencrypted."""
+
 
 def _written_out(value: object) -> object:
     """Numbers would be taken for addresses (5 for 0.0.0.5), which nobody means."""
@@ -299,7 +302,7 @@ class Share(Declared):
 class PrintQueue(Declared):
     """A printer and the queue that serves it."""
 
-    server: ServerKey = Field(description="the print server, by its key")
+    server: ServerKey = Field(description="the print server, by its key; its partners serve the queue, too")
     site: Key = Field(description="where the printer stands, by the site's key")
     address: Address | None = Field(default=None, description="left out: allocated")
     model: str = Field(min_length=2, description="maker and model, for example Kyocera ECOSYS P3260dn")
@@ -318,6 +321,9 @@ class Profile(Declared):
     zone: ZoneKey = Field(description="the network zone that its workstations belong into")
     applications: tuple[Key, ...] = Field(
         default=(), description="catalogue keys of what such a workplace needs on top of the member's applications"
+    )
+    applications_on: dict[DevicePlatform, tuple[Key, ...]] = Field(
+        default_factory=dict, description="the same, on devices of one platform only: windows: [archikart]"
     )
     extra_applications: tuple[Key, ...] = Field(default=(), description="on top of the profile's applications")
     without_applications: tuple[Key, ...] = Field(default=(), description="never on workstations of this profile")
@@ -397,8 +403,14 @@ class MemberDeclaration(Declared):
     printers: dict[UnixName, PrintQueue] = Field(default_factory=dict, description="print queues, by name")
     databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="PostgreSQL databases, by name")
     applications: tuple[Key, ...] = Field(default=(), description="applications of every workstation of the member")
+    applications_on: dict[DevicePlatform, tuple[Key, ...]] = Field(
+        default_factory=dict, description="the same, on devices of one platform only: linux: [sssd]"
+    )
     extra_applications: tuple[Key, ...] = Field(default=(), description="on top of those that come from the archetype")
     without_applications: tuple[Key, ...] = Field(default=(), description="on no workstation of the member")
+    web_addresses: dict[Key, WebAddress] = Field(
+        default_factory=dict, description="where the member reaches an application in the browser, by catalogue key"
+    )
     profiles: dict[Key, Profile] = Field(default_factory=dict, description="kinds of workplaces, by key")
     waves: dict[Key, Wave] = Field(
         default_factory=dict, description="groups of devices that are switched over together, by key"

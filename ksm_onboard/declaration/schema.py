@@ -12,14 +12,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel
 
 from ksm_onboard.connection import Connection
 from ksm_onboard.declaration.catalogue import CatalogueFile
+from ksm_onboard.declaration.effective import BASED_ON
 from ksm_onboard.declaration.merging import EVERY
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration
+from ksm_onboard.declaration.models import MemberDeclaration, MemberKind, PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -44,7 +45,7 @@ def schemas() -> dict[SchemaName, dict[str, Any]]:
     """Every schema, by the name of its file."""
     return {
         "member": _member(),
-        "archetype": _document("archetype", "What members of one kind have in common.", _declaration(every=True)),
+        "archetype": _archetype(),
         "profiles": _profiles(),
         "platform": _platform(),
         "catalogue": _whole("catalogue", CatalogueFile),
@@ -86,6 +87,17 @@ def _member() -> dict[str, Any]:
     schema["required"] = ["member"]
     schema["$defs"]["Member"]["required"] = list(schema["$defs"]["Member"]["properties"])
     return _document("member", "One member: what differs from its archetype and from the platform's defaults.", schema)
+
+
+def _archetype() -> dict[str, Any]:
+    schema = _declaration(every=True)
+    based_on = {
+        "description": "the kind whose archetype this one only changes",
+        "enum": list(get_args(MemberKind)),
+        "type": "string",
+    }
+    schema["properties"] = {BASED_ON: based_on, **schema["properties"]}
+    return _document("archetype", "What members of one kind have in common.", schema)
 
 
 def _profiles() -> dict[str, Any]:

@@ -44,10 +44,13 @@ def array_exports(plan: Plan) -> tuple[ArrayExport, ...]:
 def chosen_workstations(member: MemberPlan, number: int) -> tuple[WorkstationPlan, ...]:
     """The ``number`` workstations that the lab starts: the first of each department and profile, then the second, ….
 
-    So even a few of them show every kind of workplace. They come in the plan's order.
+    So even a few of them show every kind of workplace. They come in the plan's order. The lab's hosts run Linux:
+    no others are chosen.
     """
     groups: dict[tuple[str, str], list[WorkstationPlan]] = defaultdict(list)
     for workstation in member.workstations:
+        if workstation.platform != "linux":
+            continue
         groups[workstation.department, workstation.profile].append(workstation)
     in_turn = chain.from_iterable(zip_longest(*groups.values()))
     chosen = {w.name for w in [w for w in in_turn if w is not None][:number]}

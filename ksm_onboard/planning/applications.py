@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from ksm_onboard.declaration.catalogue import Application
 from ksm_onboard.declaration.load import CatalogueEntry
 from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration, Profile, Server, Template
+from ksm_onboard.declaration.source import Loc
 
 
 def required_by(application: Application, platform: DevicePlatform) -> tuple[str, ...]:
@@ -44,13 +45,22 @@ def with_requirements(
     return tuple(ordered)
 
 
-def of_workstation(declared: MemberDeclaration, profile: Profile) -> tuple[str, ...]:
+def given_by(table: MemberDeclaration | Profile) -> Iterator[tuple[Loc, DevicePlatform | None, tuple[str, ...]]]:
+    """The lists of the member or of a profile that give applications: path in the table, only platform, keys."""
+    yield ("applications",), None, table.applications
+    for platform, keys in table.applications_on.items():
+        yield ("applications_on", platform), platform, keys
+    yield ("extra_applications",), None, table.extra_applications
+
+
+def of_workstation(declared: MemberDeclaration, profile: Profile, platform: DevicePlatform) -> tuple[str, ...]:
     """What a workstation is given before requirements: the member's and the profile's, without what either excludes."""
     wanted = (
-        *declared.applications,
-        *declared.extra_applications,
-        *profile.applications,
-        *profile.extra_applications,
+        key
+        for table in (declared, profile)
+        for _, only, keys in given_by(table)
+        if only in (None, platform)
+        for key in keys
     )
     excluded = {*declared.without_applications, *profile.without_applications}
     return tuple(key for key in dict.fromkeys(wanted) if key not in excluded)

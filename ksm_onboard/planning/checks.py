@@ -35,7 +35,7 @@ from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.addressing import FIRST_WORKSTATION, capacity, gateway_of
 from ksm_onboard.planning.allocation import server_name
-from ksm_onboard.planning.applications import requirement_cycles
+from ksm_onboard.planning.applications import given_by, requirement_cycles
 from ksm_onboard.planning.member_plan import MAX_DATA_DISKS, share_path
 from ksm_onboard.planning.placement import bound_sections
 
@@ -614,13 +614,12 @@ def _workstations(scope: Scope) -> Iterator[Finding]:
 
 def _applications(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
-    tables: list[tuple[tuple[str, ...], MemberDeclaration | Profile]] = [((), declared)]
+    tables: list[tuple[Loc, MemberDeclaration | Profile]] = [((), declared)]
     tables += [(("profiles", key), profile) for key, profile in declared.profiles.items()]
-    lists: list[tuple[tuple[str, ...], tuple[str, ...], frozenset[str]]] = [
-        ((*loc, field), getattr(table, field), _ON_WORKSTATIONS)
-        for loc, table in tables
-        for field in ("applications", "extra_applications", "without_applications")
-    ]
+    lists: list[tuple[Loc, tuple[str, ...], frozenset[str]]] = []
+    for loc, table in tables:
+        lists += [((*loc, *path), keys, _ON_WORKSTATIONS) for path, _, keys in given_by(table)]
+        lists.append(((*loc, "without_applications"), table.without_applications, _ON_WORKSTATIONS))
     lists += [(("servers", k, "applications"), s.applications, _ON_SERVERS) for k, s in declared.servers.items()]
     for loc, keys, components in lists:
         for index, key in enumerate(keys):
@@ -635,6 +634,19 @@ def _applications(scope: Scope) -> Iterator[Finding]:
                     message=f"'{key}' is of the kind {entry.application.component}; this list is for {what}",
                     value=key,
                 )
+    for key, address in declared.web_addresses.items():
+        entry = scope.catalogue.get(key)
+        at = ("web_addresses", key)
+        if entry is None:
+            place = scope.file.key_place(*at)
+            yield unknown("application-unknown", "the application", key, scope.catalogue, place)
+        elif not entry.application.in_browser:
+            yield Finding(
+                rule="application-misplaced",
+                place=scope.file.place(*at),
+                message=f"'{key}' is not used in a browser, so it has no address",
+                value=address,
+            )
     for loc, table in tables:
         for index, key in enumerate(table.extra_applications):
             if key in table.without_applications:

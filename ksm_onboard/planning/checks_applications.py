@@ -12,18 +12,21 @@ from ksm_onboard.declaration.catalogue import Application
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
-from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration, PlatformDeclaration
+from ksm_onboard.declaration.models import DevicePlatform, MemberDeclaration, PlatformDeclaration, Profile
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.allocation import server_name
-from ksm_onboard.planning.applications import of_workstation, platform_of_server, required_by
+from ksm_onboard.planning.applications import given_by, of_workstation, platform_of_server, required_by
 from ksm_onboard.planning.checks import Scope, unknown
 from ksm_onboard.planning.checks_across import Across, Members
 
 Catalogue = Mapping[str, CatalogueEntry]
 
 _PLATFORMS: Mapping[str, DevicePlatform] = {name: name for name in get_args(DevicePlatform)}
-# Tablets bring what these stand for; there is no package for it.
-_BUILT_IN: Mapping[DevicePlatform, frozenset[str]] = {"tablet": frozenset(("browser",))}
+# Tablets and Windows bring what these stand for; there is no package for it.
+_BUILT_IN: Mapping[DevicePlatform, frozenset[str]] = {
+    "tablet": frozenset(("browser",)),
+    "windows": frozenset(("browser",)),
+}
 
 
 # --- the catalogue ------------------------------------------------------------------------
@@ -75,7 +78,7 @@ def _with_requirements(keys: tuple[str, ...], platform: DevicePlatform, catalogu
 
 def _runs_on(application: Application, platform: DevicePlatform) -> bool:
     """Whether a machine of the platform can have the application. In a browser everything runs everywhere."""
-    if application.component == "web" or "web" in application.platforms or application.packages.saas:
+    if application.in_browser:
         return True
     if platform == "tablet":
         return False
@@ -109,20 +112,22 @@ class _Machines:
         """What each kind of workstation is given."""
         return {
             (profile, platform): _with_requirements(
-                of_workstation(self.declared, self.declared.profiles[profile]), platform, self.catalogue
+                of_workstation(self.declared, self.declared.profiles[profile], platform), platform, self.catalogue
             )
             for profile, platform in self.number
             if profile in self.declared.profiles
         }
 
-    def place(self, profile: str, key: str) -> Place:
-        """Where the application ``key`` is given to the profile."""
-        tables = [(("profiles", profile), self.declared.profiles[profile]), ((), self.declared)]
+    def place(self, profile: str, platform: DevicePlatform, key: str) -> Place:
+        """Where the application ``key`` is given to the profile's workstations of that platform."""
+        tables: list[tuple[Loc, MemberDeclaration | Profile]] = [
+            (("profiles", profile), self.declared.profiles[profile]),
+            ((), self.declared),
+        ]
         for loc, table in tables:
-            for field in ("extra_applications", "applications"):
-                keys: tuple[str, ...] = getattr(table, field)
-                if key in keys:
-                    return self.member.file.place(*loc, field, keys.index(key))
+            for path, only, keys in reversed(list(given_by(table))):
+                if key in keys and only in (None, platform):
+                    return self.member.file.place(*loc, *path, keys.index(key))
         return self.member.file.key_place("profiles", profile)
 
 
@@ -137,13 +142,9 @@ def check_applications(scope: Scope) -> list[Finding]:
 
 def _not_offered(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
-    lists: list[tuple[Loc, tuple[str, ...]]] = [
-        (("applications",), declared.applications),
-        (("extra_applications",), declared.extra_applications),
-    ]
+    lists: list[tuple[Loc, tuple[str, ...]]] = [(path, keys) for path, _, keys in given_by(declared)]
     for name, profile in declared.profiles.items():
-        lists.append((("profiles", name, "applications"), profile.applications))
-        lists.append((("profiles", name, "extra_applications"), profile.extra_applications))
+        lists += [(("profiles", name, *path), keys) for path, _, keys in given_by(profile)]
     lists += [(("servers", key, "applications"), server.applications) for key, server in declared.servers.items()]
     for loc, keys in lists:
         for index, key in enumerate(keys):
@@ -175,7 +176,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             if not _runs_on(application, platform):
                 yield Finding(
                     rule="application-platform",
-                    place=machines.place(profile, root),
+                    place=machines.place(profile, platform, root),
                     message=f"'{key}'{pulled} cannot be installed on the {number} {platform} workstations "
                     f"of the profile {profile}",
                     value=key,
@@ -186,7 +187,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             if key != root and key in without:
                 yield Finding(
                     rule="application-dependency",
-                    place=machines.place(profile, root),
+                    place=machines.place(profile, platform, root),
                     message=f"'{root}' requires '{key}', which without_applications takes away "
                     f"from the profile {profile}",
                     value=root,
@@ -195,7 +196,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             if key != root and not application.offered:
                 yield Finding(
                     rule="application-not-offered",
-                    place=machines.place(profile, root),
+                    place=machines.place(profile, platform, root),
                     message=f"'{root}' requires '{key}', which is not offered (any more)",
                     value=root,
                     hint=f"its successor is '{application.successor}'" if application.successor else None,
@@ -203,9 +204,12 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
             for need in application.needs:
                 if need not in provided and lists_are_whole:
                     offers = sorted(k for k, e in catalogue.items() if need in e.application.provides)
+                    place = machines.place(profile, platform, root)
                     yield Finding(
                         rule="application-dependency",
-                        place=machines.place(profile, root),
+                        # A member that empties its lists meant it; what it asks for itself has to work.
+                        severity="error" if place.file == machines.member.file.file else "warning",
+                        place=place,
                         message=f"'{key}'{pulled} needs {_NEEDS[need]}, "
                         f"and the {platform} workstations of the profile {profile} have none",
                         value=key,
@@ -213,7 +217,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
                         + ", ".join(k for k in offers if _runs_on(catalogue[k].application, platform)),
                         hint="add it to extra_applications of the member or of the profile",
                     )
-        yield from _conflicting(machines, profile, wanted)
+        yield from _conflicting(machines, profile, platform, wanted)
 
 
 _NEEDS = {"browser": "a browser", "office": "an office suite"}
@@ -226,14 +230,14 @@ def _available(application: Application) -> str:
     return "none yet: the catalogue names no Debian packages for it"
 
 
-def _conflicting(machines: _Machines, profile: str, wanted: _Wanted) -> Iterator[Finding]:
+def _conflicting(machines: _Machines, profile: str, platform: DevicePlatform, wanted: _Wanted) -> Iterator[Finding]:
     given = set(wanted.applications)
     for key in wanted.applications:
         for other in machines.catalogue[key].application.conflicts:
             if other in given:
                 yield Finding(
                     rule="application-conflict",
-                    place=machines.place(profile, wanted.reason[key]),
+                    place=machines.place(profile, platform, wanted.reason[key]),
                     message=f"'{key}' and '{other}' cannot be on one machine; the profile {profile} gives both",
                     value=key,
                     hint="keep one of them; without_applications takes away what comes from farther away",

@@ -149,17 +149,17 @@ def _applications(
     layers: Merged, declared: MemberDeclaration, catalogue: Mapping[str, CatalogueEntry], row: DeviceRow, at: str
 ) -> Iterator[Explained]:
     stated: dict[str, Source] = {}
-    lists: list[Loc] = [
-        (*table, field) for table in ((), ("profiles", row.profile)) for field in ("applications", "extra_applications")
-    ]
+    platform = cast(DevicePlatform, row.platform)
+    fields: list[Loc] = [("applications",), ("applications_on", platform), ("extra_applications",)]
+    tables: list[Loc] = [(), ("profiles", row.profile)]
+    lists: list[Loc] = [(*table, *field) for table in tables for field in fields]
     for loc in lists:
         for origin in layers.origins(loc)[:1]:
             for index, key in enumerate(origin.value if isinstance(origin.value, list) else ()):
                 place = layers.place((*loc, index))
                 stated.setdefault(str(key), Source(origin.layer.name, key, place))
-    direct = of_workstation(declared, declared.profiles[row.profile])
+    direct = of_workstation(declared, declared.profiles[row.profile], platform)
     needed_by: dict[str, str] = {}
-    platform = cast(DevicePlatform, row.platform)
     complete = with_requirements(direct, catalogue, platform)
     for key in complete:
         for required in required_by(catalogue[key].application, platform):

@@ -59,8 +59,8 @@ from ksm_onboard.planning.platform_plan import (
     host_group_name,
     plan_platform,
 )
-from ksm_onboard.planning.storage import disks_of, needed
 from ksm_onboard.planning.restart import restart_priority
+from ksm_onboard.planning.storage import disks_of, needed
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -121,17 +121,7 @@ def plan_member(
             pairs=tuple(_pairs(member.key, servers)),
             permissions=_permissions(member.key, platform.vcenter.principal_domain),
             shares=shares,
-            print_queues=tuple(
-                PrintQueuePlan(
-                    name=key,
-                    server=server_name(member.short, printer.server),
-                    site=printer.site,
-                    address=given(printer.address),
-                    model=printer.model,
-                    device_uri=f"socket://{printer.address}:9100",
-                )
-                for key, printer in declaration.printers.items()
-            ),
+            print_queues=tuple(_print_queues(declaration)),
             databases=databases,
             workstations=workstations,
             applications=tuple(
@@ -142,6 +132,8 @@ def plan_member(
                     domain=catalogue[key].domain,
                     packages=catalogue[key].application.debian,
                     uncertain=catalogue[key].application.uncertain,
+                    in_browser=catalogue[key].application.in_browser,
+                    url=declaration.web_addresses.get(key) or catalogue[key].application.url,
                 )
                 for key in sorted(used)
             ),
@@ -254,6 +246,7 @@ def _servers(
         name = server_name(member.short, key)
         cidr = given(declaration.zones[server.zone].cidr)
         template = platform.templates[server.template]
+        runs_on = platform_of_server(server, platform.templates)
         section = sections[key]
         yield ServerPlan(
             name=name,
@@ -290,11 +283,10 @@ def _servers(
                 SECTION_CATEGORY: section,
                 LEVEL_CATEGORY: str(server.service_level),
             },
-            applications=with_requirements(
-                server.applications, catalogue, platform_of_server(server, platform.templates)
-            ),
+            applications=with_requirements(server.applications, catalogue, runs_on),
             service_level=server.service_level,
             restart_priority=restart_priority(server, platform.high_availability),
+            platform=runs_on,
         )
 
 
@@ -353,6 +345,23 @@ def _shares(declaration: MemberDeclaration) -> Iterator[SharePlan]:
         )
 
 
+def _print_queues(declaration: MemberDeclaration) -> Iterator[PrintQueuePlan]:
+    """Every queue, on its print server and on that one's partners, so that people print while one is away."""
+    servers = declaration.servers
+    for key, printer in declaration.printers.items():
+        pair = servers[printer.server].pair
+        for name, server in servers.items():
+            if name == printer.server or (pair is not None and server.pair == pair):
+                yield PrintQueuePlan(
+                    name=key,
+                    server=server_name(declaration.member.short, name),
+                    site=printer.site,
+                    address=given(printer.address),
+                    model=printer.model,
+                    device_uri=f"socket://{printer.address}:9100",
+                )
+
+
 def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:
     short = declaration.member.short
     for key, database in declaration.databases.items():
@@ -378,7 +387,7 @@ def _workstations(
     domain, addresses = declaration.member.dns_domain, declared.allocated.hosts
     dns_servers = {zone: resolvers(zone, declaration, platform) for zone in declaration.zones}
     applications = {
-        (key, platform): with_requirements(of_workstation(declaration, profile), catalogue, platform)
+        (key, platform): with_requirements(of_workstation(declaration, profile, platform), catalogue, platform)
         for key, profile in declaration.profiles.items()
         for platform in get_args(DevicePlatform)
     }

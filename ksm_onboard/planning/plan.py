@@ -439,6 +439,7 @@ class ServerPlan(Planned):
     service_level: ServiceLevel = 3
     restart_priority: RestartPriority | None = None
     """Whose turn it is after a failure; None: as the cluster says."""
+    platform: DevicePlatform = "linux"
 
 
 class SectionPlacementPlan(Planned):
@@ -558,7 +559,10 @@ class LegacyNetworkPlan(Planned):
 
 
 class ApplicationPlan(Planned):
-    """An application that some machine of the member gets, with its Debian packages."""
+    """An application that some machine of the member gets, with its Debian packages.
+
+    ``in_browser``: people use it in a browser, at ``url`` where that is known.
+    """
 
     key: str
     product: str
@@ -566,6 +570,8 @@ class ApplicationPlan(Planned):
     domain: str
     packages: tuple[str, ...]
     uncertain: tuple[str, ...]
+    in_browser: bool = False
+    url: str | None = None
 
 
 class BackupPlan(Planned):

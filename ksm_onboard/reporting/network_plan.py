@@ -101,7 +101,7 @@ def _graph(plan: Plan) -> graphviz.Digraph:
 
 def _site(member: MemberPlan, key: str, name: str) -> str:
     workstations = sum(1 for w in member.workstations if w.site == key)
-    printers = sum(1 for q in member.print_queues if q.site == key)
+    printers = len({q.name for q in member.print_queues if q.site == key})
     lines = [
         *([counted(workstations, "Arbeitsplatz", "Arbeitsplätze")] if workstations else []),
         *([counted(printers, "Drucker", "Drucker")] if printers else []),
@@ -145,7 +145,7 @@ def _zone(plan: Plan, zone: ZonePlan) -> str:
 def _devices(member: MemberPlan, zone: ZonePlan) -> str:
     """What stands in a zone that has no servers."""
     workstations = sum(1 for w in member.workstations if w.zone == zone.key)
-    printers = sum(1 for queue in member.print_queues if queue.address in zone.cidr)
+    printers = len({queue.name for queue in member.print_queues if queue.address in zone.cidr})
     if workstations:
         return counted(workstations, "Arbeitsplatz", "Arbeitsplätze")
     return counted(printers, "Drucker", "Drucker") if printers else "noch ohne Geräte"

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict
 from ksm_onboard.configuring import results
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.firewall.record import ProofRecord
-from ksm_onboard.planning.plan import DataDiskPlan, MemberPlan, Plan, ServerPlan
+from ksm_onboard.planning.plan import ApplicationPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.connections import Connections, connections
 from ksm_onboard.reporting.connections import open_points as open_connections
+from ksm_onboard.verifying.audit_hosts import bookmarked, not_linux
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING
 
@@ -197,10 +198,15 @@ class Database(_Part):
 
 
 class Application(_Part):
-    """An application and the versions that machines told; ``found_on`` of ``asked`` machines have it completely."""
+    """An application and the versions that machines told; ``found_on`` of ``asked`` machines have it completely.
+
+    ``provided`` says how workplaces get it where it is not by packages; ``checkable``: there is something to look for.
+    """
 
     product: str
     vendor: str
+    provided: str
+    checkable: bool
     packages: tuple[str, ...]
     versions: tuple[str, ...]
     planned_on: int
@@ -210,10 +216,13 @@ class Application(_Part):
 
 
 class InstalledApplication(_Part):
-    """An application of a department, as found on the machines that were asked."""
+    """An application of a department; ``found_on`` of the ``asked`` machines that should have it."""
 
     product: str
+    provided: str
+    checkable: bool
     versions: tuple[str, ...]
+    asked: int
     found_on: int
 
 
@@ -236,6 +245,7 @@ class Workstation(_Part):
     department: str
     site: str
     profile: str
+    platform: str
     asked: bool
 
 
@@ -398,7 +408,7 @@ def _sites(member: MemberPlan) -> Iterator[Site]:
             name=site.name,
             address=site.address,
             workstations=sum(1 for w in member.workstations if w.site == site.key),
-            printers=sum(1 for q in member.print_queues if q.site == site.key),
+            printers=len({q.name for q in member.print_queues if q.site == site.key}),
         )
 
 
@@ -513,6 +523,8 @@ def _applications(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterat
         yield Application(
             product=application.product,
             vendor=application.vendor,
+            provided=_provided(application),
+            checkable=_checkable(application),
             packages=application.packages,
             versions=_versions(asked, application.key),
             planned_on=len(planned),
@@ -522,8 +534,22 @@ def _applications(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterat
         )
 
 
+def _provided(application: ApplicationPlan) -> str:
+    """How workplaces get an application that has no packages; empty where it has."""
+    if application.packages:
+        return ""
+    if not application.in_browser:
+        return "nur für Windows; noch nicht eingerichtet"
+    return f"im Browser: {application.url}" if application.url else "im Browser; Adresse noch nicht angegeben"
+
+
+def _checkable(application: ApplicationPlan) -> bool:
+    return bool(application.packages) or bookmarked(application) is not None
+
+
 def _departments(member: MemberPlan, seen: Mapping[str, MachineSeen], audit: AuditReport) -> Iterator[Department]:
     products, sites = _products(member), {site.key: site.name for site in member.sites}
+    by_key = {application.key: application for application in member.applications}
     away = {gap.object for gap in audit.not_checked if gap.what == EVERYTHING}
     for key, name in member.departments.items():
         planned = [w for w in member.workstations if w.department == key]
@@ -537,15 +563,20 @@ def _departments(member: MemberPlan, seen: Mapping[str, MachineSeen], audit: Aud
             asked=len(asked),
             sites=tuple(dict.fromkeys(sites[w.site] for w in planned)),
             not_present=wording.name_ranges([w.name for w in planned if w.name in away]),
-            applications=tuple(
-                InstalledApplication(
-                    product=products[application],
-                    versions=_versions(asked, application),
-                    found_on=sum(1 for machine in asked if _complete(machine, application)),
-                )
-                for application in wanted
-            ),
+            applications=tuple(_installed(by_key[application], asked) for application in wanted),
         )
+
+
+def _installed(application: ApplicationPlan, asked: Sequence[MachineSeen]) -> InstalledApplication:
+    having = [machine for machine in asked if application.key in machine.applications]
+    return InstalledApplication(
+        product=application.product,
+        provided=_provided(application),
+        checkable=_checkable(application),
+        versions=_versions(having, application.key),
+        asked=len(having),
+        found_on=sum(1 for machine in having if _complete(machine, application.key)),
+    )
 
 
 def _workstations(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterator[Workstation]:
@@ -557,6 +588,7 @@ def _workstations(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterat
             department=member.departments[workstation.department],
             site=sites[workstation.site],
             profile=workstation.profile,
+            platform=wording.PLATFORMS[workstation.platform],
             asked=workstation.name in seen,
         )
 
@@ -622,6 +654,12 @@ def _open_points(
             "Simulation",
             "vCenter, Hosts und Datenspeicher sind simuliert; Server und Arbeitsplätze sind Debian-Systeme auf einem "
             "einzigen Rechner. Vor der Abnahme ist der Lauf im echten Rechenzentrum zu wiederholen.",
+        )
+    if planned_only := list(not_linux(plan)):
+        yield (
+            "Ausstehend",
+            f"{_names(planned_only)}: deklariert und geplant, aber noch nicht eingerichtet; "
+            "eingerichtet werden bisher nur Linux-Geräte.",
         )
     yield "Ausstehend", "Anbindung der Standorte und Regeln des Zonenübergangs (Firewall) einrichten und prüfen."
     if plan.member.print_queues:

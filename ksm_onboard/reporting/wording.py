@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from ksm_onboard.declaration.models import MemberKind, ServerRole
+from ksm_onboard.declaration.models import DevicePlatform, MemberKind, ServerRole
 from ksm_onboard.verifying.audit_report import Area, Reason
 
 AREAS: Mapping[Area, str] = {
@@ -30,6 +30,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.SILENT: "das Gerät antwortet nicht",
     Reason.PAIR_INCOMPLETE: "ein Server des Paares fehlt",
     Reason.NOT_IN_LAB: "auf den Geräten des Labors nicht ausführbar",
+    Reason.NOT_LINUX: "geplant, noch nicht eingerichtet: bisher werden nur Linux-Geräte eingerichtet",
 }
 
 KINDS: Mapping[Literal["missing", "different", "extra"], str] = {
@@ -49,6 +50,8 @@ MEMBER_KINDS: Mapping[MemberKind, str] = {
     "schule": "Schule",
 }
 
+PLATFORMS: Mapping[DevicePlatform, str] = {"linux": "Linux", "windows": "Windows", "tablet": "Tablet"}
+
 ROLES: Mapping[ServerRole, str] = {
     "dns": "Namensdienst (DNS)",
     "file": "Dateiserver",
@@ -64,6 +67,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "anti_affinity_rule": "Trennungsregel",
     "automation": "Eingriffe der Speicherverteilung",
     "avoided_host_group": "gemiedene Hostgruppe",
+    "bookmark": "Lesezeichen im Browser",
     "comment": "Beschreibung",
     "cpu_limit_mhz": "Obergrenze Rechenleistung (MHz)",
     "cpus": "Prozessoren (vCPU)",

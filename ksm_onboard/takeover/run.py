@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from ksm_onboard.atomic import write_atomically
+from ksm_onboard.declaration.effective import Archetypes
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, in_order
 from ksm_onboard.declaration.load import load_catalogue
+from ksm_onboard.declaration.merging import merge
 from ksm_onboard.declaration.models import MemberKind
 from ksm_onboard.declaration.source import read_yaml
 from ksm_onboard.errors import OnboardError
@@ -39,7 +41,6 @@ REVIEW_HTML: Final = "review.html"
 REVIEW_CSV: Final = "review.csv"
 RECORD: Final = "import.json"
 DECISIONS: Final = "decisions.yaml"
-_ARCHETYPES: Final = Path(__file__).resolve().parents[1] / "declaration" / "archetypes"
 
 
 class ExportsRefusedError(DeclarationRefusedError):
@@ -229,18 +230,24 @@ def _identity(project: Project, member: str) -> Identity:
 
 def _archetype(kind: str) -> Archetype:
     """What the kind's archetype and the shared profiles bring; as much of it as a proposal needs."""
-    archetype = _mapping(read_yaml(_ARCHETYPES / f"{kind}.yaml")[0].data)
-    shared = _mapping(_mapping(read_yaml(_ARCHETYPES / "profiles.yaml")[0].data).get("profiles"))
-    profiles = shared | _mapping(archetype.get("profiles"))
+    archetypes = Archetypes()
+    archetype = merge([layer for layer, _ in (archetypes.profiles, *archetypes.of_kind(kind))]).data
+    profiles = _mapping(archetype.get("profiles"))
     disks = _mapping(_mapping(_mapping(archetype.get("servers")).get("file01")).get("disks"))
     size = _mapping(disks.get("data")).get("size_gib")
     return Archetype(
-        applications=frozenset(archetype.get("applications") or ()),
-        profiles={key: frozenset(_mapping(profile).get("applications") or ()) for key, profile in profiles.items()},
+        applications=_brought(archetype),
+        profiles={key: _brought(_mapping(profile)) for key, profile in profiles.items()},
         waves=tuple(_mapping(archetype.get("waves"))),
         zones=frozenset(_mapping(archetype.get("zones"))),
         file_disk_gib=size if isinstance(size, int) else None,
     )
+
+
+def _brought(table: Mapping[str, Any]) -> frozenset[str]:
+    """The applications that a table gives to Windows workplaces; a member's old devices are such."""
+    on_windows = _mapping(table.get("applications_on")).get("windows")
+    return frozenset((*(table.get("applications") or ()), *(on_windows or ())))
 
 
 def _mapping(value: object) -> dict[str, Any]:

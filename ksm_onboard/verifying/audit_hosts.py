@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.planning.plan import DatabasePlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import ApplicationPlan, DatabasePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit_report import Area, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.host_facts import (
@@ -27,10 +27,13 @@ _BASELINE_UNITS = ("chrony.service", "apt-daily-upgrade.timer")
 
 Machine = ServerPlan | WorkstationPlan
 
+# What is said of an address that a browser offers.
+BOOKMARK = "bookmark"
+
 
 def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> tuple[HostToAsk, ...]:
     """Every declared server and workstation that is not ``absent``, and what it is asked for."""
-    member, away = plan.member, set(absent)
+    member, away = plan.member, {*absent, *not_linux(plan)}
     reach = connection.guests.reachable_at
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
     every_name = tuple(machine.fqdn for machine in machines)
@@ -50,6 +53,12 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
         for machine in machines
         if machine.name not in away
     )
+
+
+def not_linux(plan: Plan) -> dict[str, Reason]:
+    """Machines that are declared and planned, and that nothing configures yet."""
+    machines: tuple[Machine, ...] = (*plan.member.servers, *plan.member.workstations)
+    return {machine.name: Reason.NOT_LINUX for machine in machines if machine.platform != "linux"}
 
 
 def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
@@ -74,6 +83,7 @@ def compare_hosts(
 ) -> tuple[MachineSeen, ...]:
     """Compare what every host said; ``absent`` are hosts that were not asked, with the reason."""
     member = plan.member
+    absent = {**absent, **not_linux(plan)}
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
     said = {answer.name: answer for answer in answers}
     points.expects(Area.MACHINES, machines)
@@ -119,15 +129,24 @@ def _gaps(plan: Plan, machine: Machine, reason: Reason, points: Comparison) -> N
 
 
 def _seen(machine: Machine, answer: HostFacts, plan: Plan) -> MachineSeen:
-    packages = {application.key: application.packages for application in plan.member.applications}
+    parts = {
+        application.key: {
+            **{package: answer.packages.get(package) for package in application.packages},
+            **({url: BOOKMARK if url in answer.bookmarks else None} if (url := bookmarked(application)) else {}),
+        }
+        for application in plan.member.applications
+    }
     return MachineSeen(
         name=machine.name,
         kind="server" if isinstance(machine, ServerPlan) else "workstation",
         operating_system=answer.operating_system,
-        applications={
-            key: {package: answer.packages.get(package) for package in packages[key]} for key in machine.applications
-        },
+        applications={key: parts[key] for key in machine.applications},
     )
+
+
+def bookmarked(application: ApplicationPlan) -> str | None:
+    """The address that a Linux workplace's browser offers for the application; None where there is none."""
+    return application.url if application.in_browser and not application.packages else None
 
 
 class _HostChecks:
@@ -195,10 +214,15 @@ class _HostChecks:
                 self._same(machine.name, f"unit {unit}", "active", found.state, "systemctl show")
 
     def _applications(self, machine: Machine, facts: HostFacts) -> None:
-        packages = {application.key: application.packages for application in self.plan.member.applications}
+        applications = {application.key: application for application in self.plan.member.applications}
         for key in machine.applications:
-            for package in packages[key]:
-                name = f"{machine.name}: {key}"
+            name = f"{machine.name}: {key}"
+            if (url := bookmarked(applications[key])) is not None:
+                offered = url in facts.bookmarks
+                self.points.present(
+                    Area.APPLICATIONS, name, BOOKMARK, offered, expected=url, how="ssh: policies of the browser"
+                )
+            for package in applications[key].packages:
                 installed = facts.packages.get(package)
                 self.points.present(
                     Area.APPLICATIONS, name, "package", installed, expected=package, how="ssh: dpkg-query"

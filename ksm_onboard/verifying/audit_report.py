@@ -37,6 +37,7 @@ class Reason(StrEnum):
     SILENT = "it does not answer"
     PAIR_INCOMPLETE = "a server of the pair is missing"
     NOT_IN_LAB = "the lab's machines cannot run it"
+    NOT_LINUX = "only planned yet: nothing but Linux is configured"
 
 
 class _Part(BaseModel):
@@ -80,7 +81,10 @@ class Tally(_Part):
 
 
 class MachineSeen(_Part):
-    """A machine that answered: its system, and per application the versions of its packages (None: not installed)."""
+    """A machine that answered: its system, and what of each application is there.
+
+    An application's parts are its packages, with their versions, or its address in the browser; None: missing.
+    """
 
     name: str
     kind: HostKind

@@ -117,6 +117,7 @@ class HostFacts(Seen):
     log_servers: tuple[str, ...]
     name_servers: tuple[str, ...]
     dns: Mapping[str, Mapping[str, tuple[str, ...] | None]]
+    bookmarks: tuple[str, ...] = ()
     screen_lock: ScreenLockSeen | None = None
     shares: Mapping[str, ShareSeen] | None = None
     queues: Mapping[str, QueueSeen] | None = None
@@ -166,6 +167,8 @@ _FILES = (
     "/etc/ssh/authorized_keys.d/*",
     "/etc/rsyslog.conf",
     "/etc/rsyslog.d/*.conf",
+    "/usr/share/firefox-esr/distribution/policies.json",
+    "/etc/chromium/policies/managed/*.json",
 )
 
 
@@ -254,6 +257,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
             server: {name: None if found is None else tuple(found) for name, found in names.items()}
             for server, names in answer["dns"].items()
         },
+        bookmarks=bookmarks(text for path, text in files.items() if path.endswith(".json")),
         screen_lock=screen_lock(commands) if host.kind == "workstation" else None,
         shares=shares(output("shares")) if host.role == "file" else None,
         queues=queues(output("queue_devices"), output("queue_states")) if host.role == "print" else None,
@@ -352,6 +356,16 @@ def log_servers(texts: Iterable[str]) -> tuple[str, ...]:
         joined = "\n".join(lines)
         found |= set(re.findall(r'target="([^"]+)"', joined, re.IGNORECASE))
         found |= set(re.findall(r"@@?\(?[^)\s]*?\)?([A-Za-z0-9][A-Za-z0-9.-]+)(?::\d+)?", joined))
+    return tuple(sorted(found))
+
+
+def bookmarks(texts: Iterable[str]) -> tuple[str, ...]:
+    """Addresses that the browsers' policies offer everybody (ManagedBookmarks of Firefox and Chromium), sorted."""
+    found: set[str] = set()
+    for text in texts:
+        policies = _json(text)
+        entries = policies.get("policies", policies).get("ManagedBookmarks", ())
+        found |= {str(entry["url"]) for entry in entries if isinstance(entry, dict) and "url" in entry}
     return tuple(sorted(found))
 
 

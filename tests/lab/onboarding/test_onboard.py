@@ -84,7 +84,7 @@ class Headings(HTMLParser):
 
 def test_everything_declared_stands_and_the_protocol_says_so(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     assert onboarded["configuration"]["status"] == "finished"
-    assert len(onboarded["configuration"]["hosts"]) == 8 + WORKSTATIONS
+    assert len(onboarded["configuration"]["hosts"]) == 12 + WORKSTATIONS
     assert onboarded["audit"]["differences"] == 0
     assert onboarded["audit"]["points"] > 500
     page = Headings()
@@ -102,7 +102,7 @@ def test_everything_declared_stands_and_the_protocol_says_so(checkout: Checkout,
 
 def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     hosts = checkout.ksm_json("lab", "status")["hosts"]
-    assert sorted(host["kind"] for host in hosts) == ["vm"] * 8 + ["workstation"] * WORKSTATIONS
+    assert sorted(host["kind"] for host in hosts) == ["vm"] * 12 + ["workstation"] * WORKSTATIONS
     assert on_host(checkout, "10.64.12.21", "hostname; systemctl is-system-running").split() == [
         "gra-file01",
         "running",
@@ -173,7 +173,7 @@ def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str,
     done = checkout.pulumi("destroy", "-s", "grabow", "--yes")
     assert done.returncode != 0
     assert "protected" in done.stdout + done.stderr
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 8 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + WORKSTATIONS
 
 
 def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
@@ -188,7 +188,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     completed = checkout.ksm("up", "grabow")
     assert completed.returncode == 0, completed.stderr
     assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 8 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + WORKSTATIONS
 
 
 def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:

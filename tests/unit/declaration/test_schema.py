@@ -162,9 +162,17 @@ shares: {verwaltung: {server: file01, path: /srv/data/verwaltung, groups: [verwa
 printers: {flur: {server: print01, site: rathaus, address: 10.64.13.99, model: Kyocera}}
 databases: {fachdaten: {pair: database, owner: fach}}
 applications: [7zip]
+applications_on: {linux: [sssd], windows: [thunderbird], tablet: []}
 extra_applications: [keepassxc]
 without_applications: [ghostscript]
-profiles: {kasse: {zone: clients, applications: [7zip], extra_applications: [gdal-tools], without_applications: []}}
+web_addresses: {onleihe: "https://onleihe.example/grabow"}
+profiles:
+  kasse:
+    zone: clients
+    applications: [7zip]
+    applications_on: {linux: [], windows: [archikart]}
+    extra_applications: [gdal-tools]
+    without_applications: []
 waves: {pilot: {title: Pilot, first_day: "2027-02-01", last_day: "2027-02-05", after: []}}
 freezes: {wahl: {first_day: "2027-09-01", last_day: "2027-09-30", reason: Wahl}}
 devices:

@@ -40,7 +40,7 @@ def test_a_record_is_read_as_it_was_written(checkout: Project, record: Path) -> 
 def test_a_new_server_is_given_an_address_and_moves_nothing(checkout: Project, grabow: Path) -> None:
     declare(grabow, "servers:\n  app: {count: 3}")
     assert allocated(checkout) == [
-        "gra-app03: 10.64.10.13",
+        "gra-app03: 10.64.10.14",
         "section of gra-app03: B",
         "disk gra-app03: gra-silver-mirrored-b",
     ]
@@ -56,14 +56,14 @@ def test_a_server_that_goes_is_retired_and_comes_back_as_it_was(checkout: Projec
     )
     assert allocated(checkout) == [
         "gra-app02: retired (10.64.10.12)",
-        "gra-xapp: 10.64.10.13",
+        "gra-xapp: 10.64.10.14",
         "section of gra-xapp: A",
         "disk gra-app02: retired (gra-silver-mirrored-a)",
         "disk gra-xapp: gra-silver-mirrored-a",
     ]
     grabow.write_text(before, encoding="utf-8")
     assert "gra-app02: 10.64.10.12" in allocated(checkout)
-    assert "gra-xapp: released (10.64.10.13)" in allocated(checkout, "gra-xapp")
+    assert "gra-xapp: released (10.64.10.14)" in allocated(checkout, "gra-xapp")
 
 
 def test_groups_grow_and_shrink_from_the_end(checkout: Project, grabow: Path) -> None:
@@ -85,10 +85,10 @@ def test_a_zone_is_given_another_size_only_when_it_is_released(checkout: Project
     assert allocated(checkout) == []
     assert [f.rule for f in Declarations(checkout).findings()] == ["allocation-contradicts"]
     assert allocated(checkout, "zones.printers") == [
-        "zone printers: 10.64.13.0/24, VLAN 1230 → 10.64.2.0/25, VLAN 1230",
-        "printer bauhof: 10.64.13.13 → 10.64.2.11",
-        "printer rathaus-eg: 10.64.13.11 → 10.64.2.12",
-        "printer rathaus-og: 10.64.13.12 → 10.64.2.13",
+        "zone printers: 10.64.13.0/24, VLAN 1230 → 10.64.2.128/25, VLAN 1230",
+        "printer bauhof: 10.64.13.13 → 10.64.2.139",
+        "printer rathaus-eg: 10.64.13.11 → 10.64.2.140",
+        "printer rathaus-og: 10.64.13.12 → 10.64.2.141",
     ]
     assert Declarations(checkout).findings() == []
 

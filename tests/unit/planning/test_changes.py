@@ -36,7 +36,7 @@ def test_nothing_differs_nothing_is_told() -> None:
 
 
 def test_a_whole_member() -> None:
-    assert [c.text for c in changes(None, PLAN)] == ["adds Stadt Grabow: 8 VMs, 55 workstations, block 10.64.0.0/20"]
+    assert [c.text for c in changes(None, PLAN)] == ["adds Stadt Grabow: 12 VMs, 55 workstations, block 10.64.0.0/20"]
     assert [(c.action, c.destroys) for c in changes(PLAN, None)] == [("removes", True)]
 
 
@@ -60,9 +60,9 @@ def test_a_server(fields: dict[str, Any], text: str, destroys: bool) -> None:
 def test_servers_that_come_and_go() -> None:
     servers = PLAN.member.servers
     fewer = with_member(servers=servers[:-1])
-    assert told(fewer) == ["removes the VM gra-app02"]
+    assert told(fewer) == ["removes the VM gra-archiv01"]
     assert [c.text for c in changes(fewer, PLAN)] == [
-        "adds the VM gra-app02 (application, 4 vCPU, 8 GiB, section A, 10.64.10.12)"
+        "adds the VM gra-archiv01 (application, 2 vCPU, 4 GiB, section B, 10.64.10.13)"
     ]
 
 

@@ -88,13 +88,13 @@ def test_the_committed_declarations_have_no_findings(checkout: Project) -> None:
         ("{comment: Bauakten und Pläne}", "{server: fiel01}", "server-unknown", "fiel01"),
         ("{comment: Bauakten und Pläne}", "{path: /home/bauamt}", "share-outside-data-disk", "/home/bauamt"),
         ("bauhof: {site: bauhof,", "bauhof: {site: bauhoff,", "site-unknown", "site: bauhoff"),
-        ("fachdaten: {}", "fachdaten: {pair: db}", "pair-unknown", "pair: db"),
-        ("databases:", "applications: [7zip, keepasxc]\ndatabases:", "application-unknown", "keepasxc"),
-        ("databases:", "applications: [7zip, nginx]\ndatabases:", "application-misplaced", "[7zip, nginx]"),
-        ("databases:", "profiles: {bauamt: {applications: [qgiss]}}\ndatabases:", "application-unknown", "qgiss"),
+        ("departments:", "databases: {fachdaten: {pair: db}}\ndepartments:", "pair-unknown", "pair: db"),
+        ("printers:", "applications: [7zip, keepasxc]\nprinters:", "application-unknown", "keepasxc"),
+        ("printers:", "applications: [7zip, nginx]\nprinters:", "application-misplaced", "[7zip, nginx]"),
+        ("printers:", "profiles: {bauamt: {applications: [qgiss]}}\nprinters:", "application-unknown", "qgiss"),
         (
-            "databases:",
-            "extra_applications: [git]\nwithout_applications: [git]\ndatabases:",
+            "printers:",
+            "extra_applications: [git]\nwithout_applications: [git]\nprinters:",
             "application-contradiction",
             "extra_applications",
         ),
@@ -214,7 +214,7 @@ def test_all_errors_of_all_layers_are_found_in_one_run(
         grabow,
         ("  short: gra", "  short: gra\n  colour: blau"),  # unknown key
         ("departments:", "networks: {vlan_base: viele}\ndepartments:"),  # wrong type
-        ("databases:", "applications: [7zip, keepass-deluxe]\ndatabases:"),  # not in the catalogue
+        ("printers:", "applications: [7zip, keepass-deluxe]\nprinters:"),  # not in the catalogue
     )
     change(record, ("gra-print01: 10.64.12.31", "gra-print01: 10.64.99.31"))  # outside its zone
     change(

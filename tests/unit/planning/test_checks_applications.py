@@ -17,6 +17,7 @@ applications:
   nur-windows: {{product: W, vendor: V, platforms: [windows], component: client, licence: free}}
   ohne-paket: {{product: P, vendor: V, platforms: [linux, windows], component: client, licence: free}}
   im-browser: {{product: B, vendor: V, platforms: [web], component: web, licence: free, needs: [browser]}}
+  mit-buero: {{product: O, {LINUX}, licence: free, needs: [office]}}
   braucht: {{product: R, {LINUX}, licence: free, requires: [nur-windows]}}
   braucht-dort: {{product: D, {LINUX}, licence: free, requires_on: {{windows: [nur-windows]}}}}
   braucht-git: {{product: G, {LINUX}, licence: free, requires: [git]}}
@@ -28,7 +29,9 @@ applications:
 
 
 @pytest.fixture
-def probe(checkout: Project) -> Path:
+def probe(checkout: Project, devices: Path) -> Path:
+    """The entries of CATALOGUE, for a Grabow that runs nothing but Linux."""
+    devices.write_text(devices.read_text("utf-8").replace(";windows;", ";linux;"), encoding="utf-8")
     file = checkout.catalogue / "probe.yaml"
     file.write_text(CATALOGUE, encoding="utf-8")
     return file
@@ -53,7 +56,7 @@ def accused(finding: Finding) -> str:
         ("nur-windows", "application-platform", "cannot be installed on the"),
         ("ohne-paket", "application-platform", "cannot be installed on the"),
         ("braucht", "application-platform", "'nur-windows' (required by 'braucht')"),
-        ("im-browser", "application-dependency", "needs a browser"),
+        ("mit-buero", "application-dependency", "needs an office suite"),
         ("gegner, git", "application-conflict", "'gegner' and 'git' cannot be on one machine"),
         ("gegner, braucht-git", "application-conflict", "'gegner' and 'git' cannot be on one machine"),
         ("alt", "application-not-offered", "only recognised"),
@@ -63,7 +66,9 @@ def accused(finding: Finding) -> str:
 def test_what_a_machine_cannot_have_is_found_once_at_the_entry_that_asks_for_it(
     checkout: Project, grabow: Path, applications: str, rule: str, words: str
 ) -> None:
-    declare(grabow, f"profiles:\n  bauamt:\n    extra_applications: [{applications}]\n")
+    declare(
+        grabow, f"without_applications: [libreoffice]\nprofiles:\n  bauamt:\n    extra_applications: [{applications}]\n"
+    )
     [finding] = found(checkout)
     assert finding.rule == rule
     assert words in finding.message
@@ -71,7 +76,7 @@ def test_what_a_machine_cannot_have_is_found_once_at_the_entry_that_asks_for_it(
     assert accused(finding).startswith(applications.split(",", maxsplit=1)[0])
 
 
-@pytest.mark.parametrize("applications", ["im-browser, firefox-esr", "braucht-dort", "braucht-git", "gegner"])
+@pytest.mark.parametrize("applications", ["im-browser", "mit-buero", "braucht-dort", "braucht-git", "gegner"])
 @pytest.mark.usefixtures("probe")
 def test_what_a_machine_can_have_is_not_accused(checkout: Project, grabow: Path, applications: str) -> None:
     declare(grabow, f"profiles:\n  bauamt:\n    extra_applications: [{applications}]\n")
@@ -99,7 +104,8 @@ def test_a_tablet_gets_what_runs_in_its_browser_and_nothing_else(
     devices.write_text(text.replace(";bauamt;bauamt;linux;", ";bauamt;bauamt;tablet;"), encoding="utf-8")
     declare(
         grabow,
-        "profiles:\n  bauamt:\n    applications: [im-browser, git]\n    without_applications: [7zip, keepassxc]\n",
+        "profiles:\n  bauamt:\n    applications: [im-browser, git]\n"
+        "    without_applications: [7zip, firefox-esr, keepassxc, libreoffice]\n",
     )
     assert [finding.value for finding in found(checkout)] == ["git"]
 

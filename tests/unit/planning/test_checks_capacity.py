@@ -29,13 +29,13 @@ def platform(checkout: Project) -> Path:
     return checkout.stacks / "schwerin.yaml"
 
 
-# Grabow: 68 GiB and 26 processors in 8 servers, one database server of 16 GiB and 4 processors bound
-# to each section. Without one section 52 GiB and 22 processors remain.
+# Grabow: 84 GiB and 34 processors in 12 servers, one database server of 16 GiB and 4 processors bound
+# to each section. Without one section 68 GiB and 30 processors remain.
 @pytest.mark.parametrize(
     ("host", "fits"),
     [
-        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 13", False),  # 4 hosts x 13 x 95 % = 49 GiB
-        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 14", True),  # 53 GiB
+        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 17", False),  # 4 hosts x 17 x 95 % = 64 GiB
+        ("cpu_cores: 64, cpu_mhz: 2800, memory_gib: 18", True),  # 68 GiB
     ],
 )
 def test_memory_of_the_section_that_is_left(checkout: Project, platform: Path, host: str, fits: bool) -> None:
@@ -44,15 +44,15 @@ def test_memory_of_the_section_that_is_left(checkout: Project, platform: Path, h
 
 
 def test_what_is_missing_is_told_in_figures(checkout: Project, platform: Path) -> None:
-    change(platform, "memory_gib: 1024", "memory_gib: 13")
+    change(platform, "memory_gib: 1024", "memory_gib: 17")
     [finding] = found(checkout, "capacity-memory")
-    assert "lacks 3 GiB of memory: 52 GiB are needed, 49 are there (4 hosts, 5 % kept free)" in finding.message
-    assert finding.hint is not None and "largest: grabow 52 GiB" in finding.hint
+    assert "lacks 4 GiB of memory: 68 GiB are needed, 64 are there (4 hosts, 5 % kept free)" in finding.message
+    assert finding.hint is not None and "largest: grabow 68 GiB" in finding.hint
     assert finding.place.file == platform
-    assert "memory_gib: 13" in platform.read_text("utf-8").splitlines()[finding.place.line - 1]
+    assert "memory_gib: 17" in platform.read_text("utf-8").splitlines()[finding.place.line - 1]
 
 
-@pytest.mark.parametrize(("reserves", "fits"), [("vcpus_per_core: 5", False), ("vcpus_per_core: 6", True)])
+@pytest.mark.parametrize(("reserves", "fits"), [("vcpus_per_core: 7", False), ("vcpus_per_core: 8", True)])
 def test_processors_of_the_section_that_is_left(checkout: Project, platform: Path, reserves: str, fits: bool) -> None:
     change(platform, "cpu_cores: 64", "cpu_cores: 1")
     change(platform, "vcpus_per_core: 6", reserves)

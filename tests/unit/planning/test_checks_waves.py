@@ -74,13 +74,13 @@ def test_a_freeze_of_departments_leaves_others_alone(checkout: Project, grabow: 
     """The pilot wave in the year-end closing: allowed as long as no device of the finance department is in it."""
     text = devices.read_text("utf-8")
     devices.write_text(
-        text.replace(";kaemmerei;kaemmerei;linux;pilot;", ";kaemmerei;kaemmerei;linux;finanzen;"), "utf-8"
+        text.replace(";kaemmerei;kaemmerei;windows;pilot;", ";kaemmerei;kaemmerei;windows;finanzen;"), "utf-8"
     )
     change(grabow, "pilot: {first_day: 2027-02-01", "pilot: {first_day: 2027-01-11")
     assert found(checkout) == []
     text = devices.read_text("utf-8")
     devices.write_text(
-        text.replace(";kaemmerei;kaemmerei;linux;finanzen;", ";kaemmerei;kaemmerei;linux;pilot;", 1), "utf-8"
+        text.replace(";kaemmerei;kaemmerei;windows;finanzen;", ";kaemmerei;kaemmerei;windows;pilot;", 1), "utf-8"
     )
     [finding] = found(checkout)
     assert finding.rule == "wave-in-freeze"

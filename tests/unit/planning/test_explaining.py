@@ -61,7 +61,11 @@ def test_a_workstation_says_where_each_application_comes_from(checkout: Project,
     assert sources == {
         "7zip": "archetype",
         "keepassxc": "archetype",
+        "firefox-esr": "archetype",
+        "libreoffice": "archetype",
         "ausweisapp": "profile",
+        "emra-mv": "profile",
+        "mv-serviceportal": "profile",
         "kartenleser-treiber-linux": "profile",
     }
 
@@ -69,12 +73,12 @@ def test_a_workstation_says_where_each_application_comes_from(checkout: Project,
 def test_all_workstations_in_a_line_each(checkout: Project, devices: Path) -> None:
     values = of_grabow(checkout, "devices")
     assert len(values) == 55
-    assert values["devices.gra-ws0055"].value == "einrichtungen, feuerwehr, standard, linux, wave aussenstellen"
+    assert values["devices.gra-ws0055"].value == "einrichtungen, feuerwehr, feuerwehr, linux, wave aussenstellen"
     assert values["devices.gra-ws0055"].source.place.line == 56
 
 
 def test_an_application_that_another_needs_says_so(checkout: Project, grabow: Path) -> None:
-    text = grabow.read_text("utf-8").replace("databases:", "extra_applications: [hunspell-de]\ndatabases:", 1)
+    text = grabow.read_text("utf-8").replace("printers:", "applications: [hunspell-de]\nprinters:", 1)
     grabow.write_text(text, encoding="utf-8")
     values = of_grabow(checkout, "devices.gra-ws0055.applications")
     assert values["devices.gra-ws0055.applications.hunspell-de"].source.layer == "declaration"

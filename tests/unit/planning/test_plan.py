@@ -41,14 +41,14 @@ def test_pairs_are_spread_over_sections(plan: Plan) -> None:
     sections = defaultdict(set)
     for server in plan.member.servers:
         sections[server.pair].add(server.section)
-    assert len(plan.member.pairs) == 3
+    assert len(plan.member.pairs) == 5
     assert all(sections[pair.key] == {"A", "B"} for pair in plan.member.pairs)
 
 
 def test_every_address_is_unique_and_inside_its_zone(plan: Plan) -> None:
     zones = {zone.key: zone.cidr for zone in plan.member.zones}
     hosts: list[ServerPlan | WorkstationPlan] = [*plan.member.servers, *plan.member.workstations]
-    assert len(hosts) == 8 + 55
+    assert len(hosts) == 12 + 55
     assert len({host.address for host in hosts}) == len(hosts)
     assert len({host.name for host in hosts}) == len(hosts)
     assert all(is_host_address(host.address, zones[host.zone]) for host in hosts)

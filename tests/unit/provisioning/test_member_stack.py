@@ -29,18 +29,18 @@ def test_how_many_of_each_type(member: Member) -> None:
     assert Counter(made.type.rsplit(":", 1)[-1] for made in recorder.made) == {
         "vsphere": 1,
         "Member": 1,
-        "Server": 8,
+        "Server": 12,
         "Tag": 1,
         "Folder": 1,
         "ResourcePool": 1,
-        "DistributedPortGroup": 6,
+        "DistributedPortGroup": 7,
         "DatastoreCluster": 2,
         "NasDatastore": 5,
         "VirtualDisk": 3,
-        "VirtualMachine": 8,
+        "VirtualMachine": 12,
         "ComputeClusterVmGroup": 2,
         "ComputeClusterVmHostRule": 2,
-        "ComputeClusterVmAntiAffinityRule": 3,
+        "ComputeClusterVmAntiAffinityRule": 5,
         "EntityPermissions": 1,
         "HaVmOverride": 4,
     }
@@ -97,6 +97,7 @@ def test_a_port_group_per_zone_with_its_vlan_and_a_closed_security_policy(member
         "grabow-application": 1220,
         "grabow-database": 1221,
         "grabow-printers": 1230,
+        "grabow-dmz": 1260,
         "grabow-management": 1280,
     }
     for made in groups.values():
@@ -128,8 +129,8 @@ def test_vms_stand_where_the_plan_puts_them(member: Member, plan: Plan) -> None:
 def test_only_vms_with_section_local_storage_are_created_on_a_given_host(member: Member) -> None:
     hosts = {name: made.inputs.get("hostSystemId") for name, made in member[0].of("VirtualMachine").items()}
     assert {name: host for name, host in hosts.items() if host} == {
-        "gra-db01": "sn-esx-a01.id",
-        "gra-db02": "sn-esx-b02.id",
+        "gra-db01": "sn-esx-a02.id",
+        "gra-db02": "sn-esx-b03.id",
     }
 
 
@@ -240,7 +241,7 @@ def test_a_disk_that_is_smaller_than_planned_grows_and_no_other(
 
 def test_disks_of_a_vm(member: Member) -> None:
     vms = member[0].of("VirtualMachine")
-    assert [len(vms[name].inputs["disks"]) for name in sorted(vms)] == [1, 1, 2, 2, 1, 1, 2, 1]
+    assert [len(vms[name].inputs["disks"]) for name in sorted(vms)] == [1, 1, 1, 2, 2, 1, 1, 2, 1, 1, 1, 1]
     system, data = vms["gra-db02"].inputs["disks"]
     assert (system["label"], system["unitNumber"], system["size"]) == ("disk0", 0, 20)
     assert (system["datastoreId"], system["storagePolicyId"]) == ("gra-silver-mirrored-b.id", "ksm-silver-mirrored.id")
@@ -261,7 +262,7 @@ def test_pairs_are_kept_apart_by_section_and_by_host(member: Member) -> None:
         vm: made.inputs["affinityHostGroupName"] for made in rules.values() for vm in groups[made.inputs["vmGroupName"]]
     }
     apart = [set(made.inputs["virtualMachineIds"]) for made in recorder.of("ComputeClusterVmAntiAffinityRule").values()]
-    assert len(section_of) == 8
+    assert len(section_of) == 12
     assert set(section_of.values()) == {"ksm-section-a", "ksm-section-b"}
     for first, second in PAIRS:
         assert section_of[f"{first}.id"] != section_of[f"{second}.id"]
@@ -272,7 +273,7 @@ def test_placement_rules_are_preferences_so_that_ha_can_restart_elsewhere(member
     recorder, _ = member
     rules = [*recorder.of("ComputeClusterVmHostRule").values()]
     rules += recorder.of("ComputeClusterVmAntiAffinityRule").values()
-    assert len(rules) == 5
+    assert len(rules) == 7
     for made in rules:
         assert made.inputs["mandatory"] is False
         assert made.inputs["enabled"] is True
@@ -342,5 +343,5 @@ def test_outputs_name_everything_that_later_stages_look_for(member: Member, plan
         "moid": "gra-dns01.moid",
         "address": "192.0.2.1",
     }
-    assert len(outputs["servers"]) == 8
+    assert len(outputs["servers"]) == 12
     assert set(outputs["disks"]) == {"gra-file01-data", "gra-db01-pgdata", "gra-db02-pgdata"}

@@ -120,6 +120,13 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Connection:
     )
 
 
+@pytest.fixture(scope="session")
+def plan(plan: Plan) -> Plan:
+    """Grabow's plan without the workplaces that nothing configures yet."""
+    linux = tuple(w for w in plan.member.workstations if w.platform == "linux")
+    return plan.model_copy(update={"member": plan.member.model_copy(update={"workstations": linux})})
+
+
 @pytest.fixture
 def world(plan: Plan, connection: Connection) -> World:
     return World(plan, connection, _vcenter(plan), _hosts(plan, connection), {})
@@ -278,7 +285,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
 
 def _hosts(plan: Plan, connection: Connection) -> dict[str, HostFacts | HostSilent]:
     machines: tuple[ServerPlan | WorkstationPlan, ...] = (*plan.member.servers, *plan.member.workstations)
-    return {machine.name: _host(machine, plan, connection) for machine in machines}
+    return {m.name: _host(m, plan, connection) for m in machines if m.platform == "linux"}
 
 
 def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connection) -> HostFacts:
@@ -311,6 +318,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
         trusted_roots=frozenset({fingerprint.hexdigest(), "0" * 64}),
         log_kept=True,
         log_servers=(),
+        bookmarks=tuple(sorted(a.url for a in member.applications if a.url and a.key in machine.applications)),
         name_servers=tuple(map(str, machine.dns_servers)),
         dns={str(connection.guests.reachable_at(server)): names for server in machine.dns_servers},
         screen_lock=None if role else ScreenLockSeen(idle_seconds=600, enabled=True, delay_seconds=0, enforced=True),

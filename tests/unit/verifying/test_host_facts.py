@@ -302,3 +302,10 @@ def test_an_answer_that_makes_no_sense_is_a_finding(
     [seen] = ask_hosts([WORKSTATION], access(tmp_path), tmp_path / "known", Silent())
     assert not isinstance(seen, HostFacts)
     assert "cannot be understood" in seen.reason
+
+
+def test_bookmarks_of_both_browsers_are_read_and_anything_else_is_none() -> None:
+    firefox = '{"policies": {"ManagedBookmarks": [{"toplevel_name": "X"}, {"name": "A", "url": "https://a.example"}]}}'
+    chromium = '{"ManagedBookmarks": [{"name": "B", "url": "https://b.example"}]}'
+    assert host_facts.bookmarks([firefox, chromium]) == ("https://a.example", "https://b.example")
+    assert host_facts.bookmarks(["", "[]", "{}", '{"policies": {}}']) == ()
