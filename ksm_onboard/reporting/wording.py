@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from ksm_onboard.declaration.models import MemberKind, ServerRole
+from ksm_onboard.declaration.models import Location, MemberKind, ServerRole
 from ksm_onboard.verifying.audit_report import Area, Reason
 
 AREAS: Mapping[Area, str] = {
@@ -22,6 +22,7 @@ AREAS: Mapping[Area, str] = {
     Area.PRINTING: "Druckdienste",
     Area.DATABASES: "Datenbanken",
     Area.NAMES: "Namensauflösung",
+    Area.BACKUP: "Datensicherung",
 }
 
 REASONS: Mapping[Reason, str] = {
@@ -56,6 +57,14 @@ ROLES: Mapping[ServerRole, str] = {
     "database": "Datenbank (PostgreSQL)",
     "application": "Anwendungsserver",
 }
+
+LOCATIONS: Mapping[Location, str] = {
+    "A": "Brandabschnitt A",
+    "B": "Brandabschnitt B",
+    "outside": "außerhalb beider Brandabschnitte",
+}
+
+_PERIODS = {"hourly": "stündlich", "daily": "täglich", "weekly": "wöchentlich", "monthly": "monatlich"}
 
 ATTRIBUTES: Mapping[str, str] = {
     "accepting": "nimmt Aufträge an",
@@ -112,6 +121,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "memory_limit_mib": "Obergrenze Arbeitsspeicher (MiB)",
     "memory_mib": "Arbeitsspeicher (MiB)",
     "mounted": "Datenlaufwerk eingehängt",
+    "newest_backup": "Alter der jüngsten Sicherung",
     "network_connected": "Netz verbunden",
     "owner": "Eigentümer",
     "package": "Programmpaket",
@@ -126,7 +136,9 @@ ATTRIBUTES: Mapping[str, str] = {
     "queue": "Druckwarteschlange",
     "receiving": "Datenübernahme vom Erstsystem",
     "reported_address": "Adresse laut Gastsystem wie deklariert",
+    "repository_answers": "Sicherungsspeicher antwortet",
     "resource_pool": "Ressourcenpool",
+    "restore_proof": "Alter der bestandenen Rücksicherungsprobe",
     "role": "Rolle",
     "root_ca": "Stammzertifikat vertrauenswürdig",
     "rule": "Regel",
@@ -199,6 +211,12 @@ def number(amount: int) -> str:
 def counted(amount: int, one: str, many: str) -> str:
     """1 Server, 8 Server, 0 Abweichungen."""
     return f"{number(amount)} {one if amount == 1 else many}"
+
+
+def retention(keep: Mapping[str, int]) -> str:
+    """alle 7 Tage lang, danach 31 täglich, 12 monatlich."""
+    later = ", ".join(f"{keep[period]} {words}" for period, words in _PERIODS.items() if keep[period])
+    return f"alle {keep['all_days']} Tage lang, danach {later}"
 
 
 def name_ranges(names: list[str]) -> str:

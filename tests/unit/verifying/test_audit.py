@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -30,6 +31,8 @@ from ksm_onboard.verifying.vcenter_facts import (
     RuleFacts,
     VmFacts,
 )
+
+from .conftest import NOW
 
 World = Any  # the fixture's type lives in conftest
 Spoil = Callable[[World], World]
@@ -113,6 +116,15 @@ OPERATORS = "vsphere.local\\ksm-grabow-operators"
 INTRUDER = PermissionFacts(on="folder", principal="VSPHERE.LOCAL\\eve", role="Admin", is_group=False, propagate=True)
 
 SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
+    "backup too old": (
+        lambda w: replace(
+            w,
+            backups=w.backups.model_copy(
+                update={"newest": {**w.backups.newest, ("gra-file01", "outside"): NOW - timedelta(hours=25)}}
+            ),
+        ),
+        [("different", "backup", "gra-file01: data @ outside", "newest_backup")],
+    ),
     # the member
     "folder missing": (
         lambda w: w.with_vcenter(folders=("",)),
