@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from ksm_onboard.cli import terminal
 from ksm_onboard.cli.declarations import Json, MemberKey
-from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the_lab, planned
+from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the_lab, planned, shared_machines
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import last_run
 from ksm_onboard.connection import lab_name, lab_shift
@@ -27,6 +27,7 @@ from ksm_onboard.provisioning.environment import shell_lines
 from ksm_onboard.reporting.documents import Documents
 from ksm_onboard.verifying.audit import load_audit, reports_dir
 from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.restores import Attempt
 
 Workstations = Annotated[
     int, typer.Option("--workstations", min=0, help="lab only: how many of the declared workstations are started")
@@ -57,21 +58,42 @@ def up(member: MemberOrPlatform, json: Json = False) -> None:
 
 
 def configure(
-    member: MemberKey,
+    member: MemberOrPlatform,
     check: Annotated[bool, typer.Option("--check", help="only look what would change")] = False,
     limit: Annotated[str | None, typer.Option(help="Ansible pattern of hosts or groups")] = None,
     tags: Annotated[str | None, typer.Option(help="Ansible tags")] = None,
     json: Json = False,
 ) -> None:
-    """Refresh the inventory and configure servers and workstations with Ansible."""
-    plan = planned(member)
-    result = (
-        find_surroundings().onboarding(plan, terminal.TerminalProgress()).configure(check=check, limit=limit, tags=tags)
-    )
+    """Refresh the inventory and configure servers and workstations with Ansible, or the data centre's own machines."""
+    progress = terminal.TerminalProgress()
+    if member == PLATFORM:
+        shared = shared_machines(progress)
+        if shared.connection.simulated:
+            shared.start_in_lab()
+        result = shared.configure(check=check, limit=limit, tags=tags)
+    else:
+        plan = planned(member)
+        result = find_surroundings().onboarding(plan, progress).configure(check=check, limit=limit, tags=tags)
     if json:
         terminal.print_json(result.model_dump(mode="json"))
     _show_run(result)
     raise typer.Exit(ExitCode.OK if result.status == "finished" else ExitCode.FAILED)
+
+
+def restore_test(
+    member: MemberKey,
+    server: Annotated[list[str] | None, typer.Option("--server", help="only this server; can be given again")] = None,
+    due: Annotated[bool, typer.Option("--due", help="only copies without a valid proof")] = False,
+    json: Json = False,
+) -> None:
+    """Restore the newest backups into scratch folders and compare every file. Exit code 4 if any copy fails."""
+    plan = planned(member)
+    onboarding = find_surroundings().onboarding(plan, terminal.TerminalProgress())
+    attempts = onboarding.restore_test(servers=server, only_due=due)
+    if json:
+        terminal.print_json([attempt.model_dump(mode="json") for attempt in attempts])
+    _show_restores(attempts)
+    raise typer.Exit(ExitCode.DIFFERENCES if any(attempt.problem for attempt in attempts) else ExitCode.OK)
 
 
 def verify(member: MemberKey, json: Json = False) -> None:
@@ -101,14 +123,19 @@ def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = Fals
     plan = planned(member)
     progress = terminal.TerminalProgress()
     if in_the_lab():
-        _bring_up_the_lab(progress, expected_hosts=len(plan.member.servers) + workstations)
+        hosts = len(plan.member.servers) + len(plan.platform.shared_servers) + workstations
+        _bring_up_the_lab(progress, expected_hosts=hosts)
     surroundings = find_surroundings()
     onboarding = surroundings.onboarding(plan, progress)
     platform_run = onboarding.provision_platform()
+    if surroundings.connection.simulated:
+        onboarding.shared.start_in_lab()
+    shared = onboarding.shared.configure()
     member_run = onboarding.provision()
     if surroundings.connection.simulated:
         onboarding.start_lab_workstations(workstations)
     configured = onboarding.configure()
+    restores = onboarding.restore_test(only_due=True)
     audit = onboarding.verify()
     if surroundings.connection.simulated:
         _show_proof(onboarding.prove_zones().result)
@@ -118,13 +145,16 @@ def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = Fals
             {
                 "member": member,
                 "stacks": [_engine_run(platform_run), _engine_run(member_run)],
+                "shared_machines": shared.model_dump(mode="json"),
                 "configuration": configured.model_dump(mode="json"),
+                "restore_tests": [attempt.model_dump(mode="json") for attempt in restores],
                 "audit": {"points": audit.points, "differences": len(audit.differences)},
                 "documents": _documents(documents),
             }
         )
-    _show_result(surroundings, (platform_run, member_run), configured, audit, documents)
-    if configured.status != "finished":
+    _show_restores(restores)
+    _show_result(surroundings, (platform_run, member_run), (shared, configured), audit, documents)
+    if any(result.status != "finished" for result in (shared, configured)):
         raise typer.Exit(ExitCode.FAILED)
     raise typer.Exit(ExitCode.DIFFERENCES if audit.differences else ExitCode.OK)
 
@@ -238,6 +268,15 @@ def _show_run(result: RunResult) -> None:
     )
 
 
+def _show_restores(attempts: list[Attempt]) -> None:
+    for attempt in attempts:
+        if attempt.problem:
+            copy = f"{attempt.server}, {attempt.source} from {attempt.repository}"
+            terminal.err.print(f"[red]not restored:[/] {escape(f'{copy}: {attempt.problem}')}")
+    failed = sum(1 for attempt in attempts if attempt.problem)
+    terminal.err.print(f"restore test: {_counted(len(attempts) - failed, 'copy', 'copies')} restored, {failed} failed")
+
+
 def _show_audit(audit: AuditReport) -> None:
     if audit.differences:
         terminal.err.print(f"[bold]Differences ({len(audit.differences)})[/]")
@@ -268,7 +307,7 @@ def _show_proof(result: ProofResult) -> None:
 def _show_result(
     surroundings: Surroundings,
     runs: tuple[EngineRun, ...],
-    configured: RunResult,
+    configured: tuple[RunResult, ...],
     audit: AuditReport,
     documents: Documents,
 ) -> None:
@@ -288,9 +327,10 @@ def _show_result(
         terminal.err.print(f"log in with: ssh -i {connection.guests.private_key_file} …\n")
     for run in runs:
         _show_engine_run(run)
-    _show_run(configured)
+    for result in configured:
+        _show_run(result)
     _show_audit(audit)
-    if not configured.changed and not any(run.changes for run in runs):
+    if not any(result.changed for result in configured) and not any(run.changes for run in runs):
         terminal.err.print("[green]nothing had to be changed: 0 Pulumi changes, 0 Ansible changes[/]")
     terminal.err.print(f"[bold]Übergabeprotokoll:[/] {documents.html}")
 

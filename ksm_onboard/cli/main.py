@@ -29,6 +29,7 @@ _COMMANDS = {
     "import": "takeover:import_exports",
     "up": "flow:up",
     "configure": "flow:configure",
+    "restore-test": "flow:restore_test",
     "verify": "flow:verify",
     "report": "flow:report",
     "onboard": "flow:onboard",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ksm_onboard.connection import CONNECTION_VARIABLE, Connection, connection_file, load_connection
 from ksm_onboard.lab.engine import Engine, find_engine
+from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.onboarding.steps import Onboarding
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan
@@ -35,6 +36,13 @@ def find_surroundings() -> Surroundings:
     """Raises NotReadyError if there is no connection to a data centre, or no engine."""
     project = find_project()
     return Surroundings(project, load_connection(connection_file(project)), find_engine(project))
+
+
+def shared_machines(progress: Progress) -> SharedMachines:
+    """The data centre's own machines, as the platform's declaration plans them."""
+    surroundings = find_surroundings()
+    platform = Declarations(surroundings.project).platform_plan()
+    return SharedMachines(surroundings.project, surroundings.connection, platform, progress)
 
 
 def planned(member: str) -> Plan:

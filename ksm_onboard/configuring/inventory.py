@@ -17,15 +17,28 @@ from typing import Any, Final
 import yaml
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.declaration.models import ServerRole
+from ksm_onboard.declaration.models import ServerRole, SharedRole
 from ksm_onboard.errors import NotReadyError
-from ksm_onboard.planning.plan import DatabasePlan, MemberPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.backup import account_of, repositories_of
+from ksm_onboard.planning.plan import (
+    BackupPlan,
+    BaselinePlan,
+    DatabasePlan,
+    MemberPlan,
+    Plan,
+    PlatformPlan,
+    ServerPlan,
+    SharedServerPlan,
+    WorkstationPlan,
+)
 from ksm_onboard.project import Project
 
 Files = dict[str, str]
 """Path within the inventory's folder → text."""
 
 Variables = dict[str, Any]
+
+Machine = ServerPlan | WorkstationPlan | SharedServerPlan
 
 KNOWN_HOSTS: Final = "known_hosts.txt"
 """Named ``.txt`` because Ansible takes every other file in the folder for a list of hosts."""
@@ -37,6 +50,9 @@ ROLE_GROUPS: Final[Mapping[ServerRole, str]] = {
     "database": "database_servers",
     "application": "application_servers",
 }
+SHARED_GROUPS: Final[Mapping[SharedRole, str]] = {"backup": "backup_servers"}
+REPOSITORIES: Final = "backup_repositories"
+"""The shared machines that this member's backups go to: no play targets them, tasks are delegated to them."""
 WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
@@ -64,18 +80,50 @@ def render_inventory(
     """
     member = plan.member
     _require_provisioned(member, outputs)
+    repositories = _repository_hosts(plan, host_keys)
     linux = tuple(w for w in member.workstations if w.platform == "linux")
     present = tuple(w for w in linux if workstations is None or w.name in workstations)
     absent = tuple(w for w in linux if workstations is not None and w.name not in workstations)
-    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent)}
+    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, repositories)}
     for group, variables in _group_variables(plan, connection, secrets).items():
         files[f"group_vars/{group}.yml"] = variables
     for server in _linux_servers(member):
-        files[f"host_vars/{server.name}.yml"] = _server_variables(member, connection, server)
+        files[f"host_vars/{server.name}.yml"] = {
+            **_server_variables(member, connection, server),
+            **_backup_variables(plan, connection, server, host_keys, secrets),
+        }
     for workstation in present:
         files[f"host_vars/{workstation.name}.yml"] = _applications(member, workstation.applications)
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
-    rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present), host_keys)
+    rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present, *repositories), host_keys)
+    return dict(sorted(rendered.items()))
+
+
+def render_platform_inventory(platform: PlatformPlan, connection: Connection, *, host_keys: Mapping[str, str]) -> Files:
+    """The files of the inventory of the data centre's own machines; in the lab, of those that run."""
+    present = tuple(s for s in platform.shared_servers if not connection.simulated or s.name in host_keys)
+    groups: dict[str, Variables] = {group: {} for group in SHARED_GROUPS.values()}
+    for server in present:
+        groups[SHARED_GROUPS[server.role]][server.name] = _where(connection, server)
+    files: dict[str, Any] = {
+        "hosts.yml": {
+            "all": {
+                "children": {
+                    "servers": {"children": {group: {"hosts": hosts} for group, hosts in groups.items()}},
+                    "workstations": {"hosts": {}},
+                }
+            }
+        },
+        "group_vars/all.yml": _everywhere(platform.baseline, connection),
+    }
+    for server in present:
+        mounts = [disk.mount for disk in server.disks]
+        files[f"host_vars/{server.name}.yml"] = {
+            "server_baseline_data_mounts": mounts,
+            "backup_repository_folders": mounts,
+        }
+    rendered = {name: _as_yaml(content) for name, content in files.items()}
+    rendered[KNOWN_HOSTS] = known_hosts_text(connection, present, host_keys)
     return dict(sorted(rendered.items()))
 
 
@@ -132,6 +180,7 @@ def _hosts(
     connection: Connection,
     present: tuple[WorkstationPlan, ...],
     absent: tuple[WorkstationPlan, ...],
+    repositories: tuple[SharedServerPlan, ...],
 ) -> Variables:
     servers: dict[str, Variables] = {group: {} for group in ROLE_GROUPS.values()}
     groups: dict[str, Variables] = {WEB_SERVERS: {}}
@@ -155,6 +204,7 @@ def _hosts(
         "workstations": {"hosts": {w.name: _where(connection, w) for w in present}},
         NOT_IN_LAB: {"hosts": {w.name: {} for w in absent}},
         NOT_LINUX: {"hosts": {machine.name: {} for machine in _all_hosts(member) if machine.platform != "linux"}},
+        REPOSITORIES: {"hosts": {server.name: _where(connection, server) for server in repositories}},
     }
     children.update({group: {"hosts": hosts} for group, hosts in sorted(groups.items())})
     return {"all": {"children": children}}
@@ -165,13 +215,11 @@ def group_name(kind: str, key: str) -> str:
     return f"{kind}_{key.replace('-', '_')}"
 
 
-def _where(connection: Connection, host: ServerPlan | WorkstationPlan) -> Variables:
+def _where(connection: Connection, host: Machine) -> Variables:
     return {"ansible_host": str(connection.guests.reachable_at(host.address))}
 
 
-def known_hosts_text(
-    connection: Connection, hosts: Iterable[ServerPlan | WorkstationPlan], host_keys: Mapping[str, str]
-) -> str:
+def known_hosts_text(connection: Connection, hosts: Iterable[Machine], host_keys: Mapping[str, str]) -> str:
     """The known_hosts file of ``hosts``, as far as their keys are known; the others cannot be logged in to."""
     port = connection.guests.port
     lines = []
@@ -192,18 +240,7 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
     own_address = "{{ ansible_host }}"
     own_name = "{{ inventory_hostname }}." + member.dns_domain
     return {
-        "all": {
-            **_ssh(connection),
-            "machine_baseline_ntp_servers": list(baseline.ntp_servers),
-            "machine_baseline_timezone": baseline.timezone,
-            "machine_baseline_log_servers": list(baseline.log_servers),
-            "machine_baseline_login_banner": baseline.login_banner,
-            "machine_baseline_local_admins": [
-                {"name": a.name, "ssh_keys": list(a.ssh_keys)} for a in baseline.local_admins
-            ],
-            "machine_baseline_root_ca_file": str(connection.trust.root_ca_file),
-            "machine_baseline_apt_proxy": connection.packages.apt_proxy or "",
-        },
+        "all": _everywhere(baseline, connection),
         "workstations": {"workstation_baseline_screen_lock_minutes": baseline.screen_lock_minutes},
         "dns_servers": {
             "dns_server_listen_address": own_address,
@@ -230,6 +267,21 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "database_server_secrets_dir": str(secrets),
         },
         WEB_SERVERS: {"web_server_listen_address": own_address, "web_server_name": own_name},
+    }
+
+
+def _everywhere(baseline: BaselinePlan, connection: Connection) -> Variables:
+    return {
+        **_ssh(connection),
+        "machine_baseline_ntp_servers": list(baseline.ntp_servers),
+        "machine_baseline_timezone": baseline.timezone,
+        "machine_baseline_log_servers": list(baseline.log_servers),
+        "machine_baseline_login_banner": baseline.login_banner,
+        "machine_baseline_local_admins": [
+            {"name": a.name, "ssh_keys": list(a.ssh_keys)} for a in baseline.local_admins
+        ],
+        "machine_baseline_root_ca_file": str(connection.trust.root_ca_file),
+        "machine_baseline_apt_proxy": connection.packages.apt_proxy or "",
     }
 
 
@@ -304,6 +356,62 @@ def _replication(member: MemberPlan, server: ServerPlan, databases: list[Databas
         return server.name, ()
     first, *others = sorted(s.name for s in member.servers if s.pair == server.pair)
     return first, tuple(others)
+
+
+def _repository_hosts(plan: Plan, host_keys: Mapping[str, str]) -> tuple[SharedServerPlan, ...]:
+    """The shared machines that any backup of the member goes to."""
+    platform = plan.platform
+    keys = {key for backup in plan.member.backups for key in backup.copies}
+    names = {platform.backup_repository(key).server for key in keys}
+    unknown = sorted(names - host_keys.keys())
+    if unknown:
+        raise NotReadyError(
+            f"the machines that {plan.member.key}'s backups go to cannot be logged in to, "
+            f"their ssh host keys are not known: {', '.join(unknown)}",
+            hint=f"declare shared.servers.….ssh_host_key; in the lab, start and configure them: "
+            f"ksm-onboard configure {platform.key}",
+        )
+    return tuple(server for server in platform.shared_servers if server.name in names)
+
+
+def _backup_variables(
+    plan: Plan, connection: Connection, server: ServerPlan, host_keys: Mapping[str, str], secrets: Path
+) -> Variables:
+    platform = plan.platform
+    own = [backup for backup in plan.member.backups if backup.server == server.name]
+    if not own:
+        return {}
+    repositories = [platform.backup_repository(key) for key in repositories_of(own).get(server.name, ())]
+    return {
+        "backup_client_account": account_of(server.name),
+        "backup_client_quota_gib": own[0].quota_gib,
+        "backup_client_secrets_dir": str(secrets),
+        "backup_client_sources": [_source(plan, backup) for backup in own if backup.backup_class],
+        "backup_client_repositories": [
+            {
+                "key": repository.key,
+                "host": repository.server,
+                "address": str(connection.guests.reachable_at(platform.shared_server(repository.server).address)),
+                "port": connection.guests.port,
+                "host_key": host_keys[repository.server].strip(),
+                "path": repository.path,
+                "append_only": repository.append_only,
+            }
+            for repository in repositories
+        ],
+    }
+
+
+def _source(plan: Plan, backup: BackupPlan) -> Variables:
+    keep = plan.platform.backup_class(backup.backup_class or "").keep
+    return {
+        "name": backup.name,
+        "kind": backup.kind,
+        "path": backup.path,
+        "schedule": backup.schedule,
+        "repositories": list(backup.copies),
+        "keep": keep.model_dump(),
+    }
 
 
 def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:

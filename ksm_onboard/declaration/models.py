@@ -36,6 +36,7 @@ DATABASE_NAME_PATTERN = r"^[a-z][a-z0-9_]{0,30}$"
 DatabaseName = Annotated[str, StringConstraints(pattern=DATABASE_NAME_PATTERN)]
 PATH_PATTERN = r"^(/\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN)]
+SshHostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]+=*$")]
 SHORT_PATTERN = r"^[a-z]{2,4}$"
 
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/?=&#%-]*)?$")]
@@ -640,6 +641,9 @@ class SharedServer(Declared):
     zone: ZoneKey = Field(description="the shared zone that it stands in")
     address: Address = Field(description="its address in that zone")
     location: Location = Field(description="fire section, or outside both")
+    ssh_host_key: SshHostKey | None = Field(
+        default=None, description="its ssh host key, for example ssh-ed25519 AAAA…; the lab's machines make their own"
+    )
     directory: DnsDomain | None = Field(
         default=None, description="identity domain that it is joined to; left out: none"
     )

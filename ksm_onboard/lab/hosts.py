@@ -49,6 +49,8 @@ class HostKind(StrEnum):
 
     VM = "vm"
     WORKSTATION = "workstation"
+    SHARED = "shared"
+    """A server of the data centre's own that is no VM."""
 
 
 class HostState(StrEnum):

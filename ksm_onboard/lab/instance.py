@@ -36,6 +36,7 @@ from ksm_onboard.lab.customisation import customise_without_metadata
 from ksm_onboard.lab.engine import ensure_vcenter
 from ksm_onboard.lab.guest_driver import write_guest_driver
 from ksm_onboard.lab.hosts import (
+    Disk,
     HostKind,
     HostRecord,
     HostSettings,
@@ -64,8 +65,8 @@ _PREFERRED_PORT = 8989
 _VCENTER_STARTS_WITHIN = 30.0
 _VCENTER_ENDS_WITHIN = 30.0
 """Seconds; it shuts its guests down first."""
-_WORKSTATIONS = uuid.UUID("5b1f0d0e-6c1c-5e0f-9a51-6d0c8f7a4b11")
-"""Name space of the workstations' machine ids, so that a workstation keeps its own."""
+_MACHINES = uuid.UUID("5b1f0d0e-6c1c-5e0f-9a51-6d0c8f7a4b11")
+"""Name space of the machine ids of what is no VM, so that each keeps its own."""
 
 
 class LabState(StrEnum):
@@ -115,12 +116,17 @@ class LabStatus(BaseModel):
 
 
 @dataclass(frozen=True)
-class WorkstationSpec:
-    """A workstation to start: its name, its declared address, its cloud-init user data."""
+class MachineSpec:
+    """A machine to start that is no VM: its name, its declared address, its cloud-init user data.
+
+    ``disks`` are the unit numbers of its data disks.
+    """
 
     hostname: str
     address: IPv4Address
     userdata: str
+    kind: HostKind = HostKind.WORKSTATION
+    disks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -332,33 +338,34 @@ def _clear(places: LabPlaces, progress: Progress) -> None:
         remove_tree(folder)
 
 
-# --- Workstations ------------------------------------------------------------------------------
+# --- Machines that are no VMs ------------------------------------------------------------------------------
 
 
-def start_workstations(
+def start_machines(
     project: Project,
     name: str,
-    specs: Sequence[WorkstationSpec],
+    specs: Sequence[MachineSpec],
     progress: Progress,
     *,
     at_once: int | None = None,
 ) -> list[HostRecord]:
-    """Start those workstations that don't run as specified, ``at_once`` at a time. Returns all of them.
+    """Start those machines that don't run as specified, ``at_once`` at a time. Returns all of them.
 
-    Raises NotReadyError if the lab is not up, OnboardError naming every workstation that did not start.
+    Raises NotReadyError if the lab is not up, OnboardError naming every one that did not start.
     """
     with _lab_lock(LabPlaces(name), progress):
-        return _start_workstations(_settings(project, name), specs, progress, at_once or 2 * (os.cpu_count() or 1))
+        return _start_machines(_settings(project, name), specs, progress, at_once or 2 * (os.cpu_count() or 1))
 
 
-def _start_workstations(
-    settings: HostSettings, specs: Sequence[WorkstationSpec], progress: Progress, at_once: int
+def _start_machines(
+    settings: HostSettings, specs: Sequence[MachineSpec], progress: Progress, at_once: int
 ) -> list[HostRecord]:
     present = {host.name: host for host in list_hosts(settings.lab) if host.state is HostState.RUNNING}
     wanted = [_host_spec(settings.lab, spec) for spec in specs]
     to_start = [s for s in wanted if s.name not in present or present[s.name].fingerprint != s.fingerprint()]
     if to_start:
-        progress.step(f"start {len(to_start)} workstations")
+        kinds = "workstations" if to_start[0].kind is HostKind.WORKSTATION else "shared machines"
+        progress.step(f"start {len(to_start)} {kinds}")
     cancelled = threading.Event()
     results = _each(
         to_start,
@@ -385,12 +392,13 @@ def stop_workstations(name: str, progress: Progress, *, only: Sequence[str] | No
     return names
 
 
-def _host_spec(lab: str, spec: WorkstationSpec) -> HostSpec:
+def _host_spec(lab: str, spec: MachineSpec) -> HostSpec:
     return HostSpec(
         name=spec.hostname,
-        kind=HostKind.WORKSTATION,
-        uuid=str(uuid.uuid5(_WORKSTATIONS, f"{lab}/{spec.hostname}")),
+        kind=spec.kind,
+        uuid=str(uuid.uuid5(_MACHINES, f"{lab}/{spec.hostname}")),
         customisation=customise_without_metadata(spec.hostname, spec.address, spec.userdata),
+        disks=tuple(Disk(unit, f"[local] {spec.hostname}/disk{unit}") for unit in spec.disks),
     )
 
 

@@ -6,24 +6,32 @@ protocol). In the lab the workstations are started in between, since nobody else
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory, secrets_dir, write_inventory
+from ksm_onboard.configuring.inventory import (
+    Machine,
+    known_hosts_text,
+    render_inventory,
+    secrets_dir,
+    write_inventory,
+)
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
+from ksm_onboard.errors import OnboardError
 from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
+from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.planning.load import PLATFORM
-from ksm_onboard.planning.plan import Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
@@ -34,6 +42,15 @@ from ksm_onboard.reporting.protocol import summarise
 from ksm_onboard.vcenter import host_keys, session
 from ksm_onboard.verifying.audit import load_audit, reports_dir, save_audit, verify
 from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.restores import (
+    Attempt,
+    copies_of,
+    load_restores,
+    restore_test,
+    save_restores,
+    unproven,
+    with_attempts,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +66,11 @@ class Onboarding:
     @property
     def member(self) -> str:
         return self.plan.member.key
+
+    @property
+    def shared(self) -> SharedMachines:
+        """The data centre's own machines."""
+        return SharedMachines(self.project, self.connection, self.plan.platform, self.progress)
 
     @property
     def reports(self) -> Path:
@@ -81,13 +103,13 @@ class Onboarding:
         guests = self.connection.guests
         customisation = Customisation(self.project.templates, guests.user, guests.public_key())
         specs = [
-            instance.WorkstationSpec(w.name, w.address, customisation.userdata(w))
+            instance.MachineSpec(w.name, w.address, customisation.userdata(w))
             for w in chosen_workstations(self.plan.member, number)
         ]
         surplus = sorted(set(self._lab_workstations()) - {spec.hostname for spec in specs})
         if surplus:
             instance.stop_workstations(self.connection.name, self.progress, only=surplus)
-        return len(instance.start_workstations(self.project, self.connection.name, specs, self.progress))
+        return len(instance.start_machines(self.project, self.connection.name, specs, self.progress))
 
     def prove_zones(self) -> ProofRecord:
         """In the lab, try the member's flows with packets; namespaces simulate port groups. Kept for the protocol."""
@@ -120,13 +142,36 @@ class Onboarding:
             self.project, self.connection, self.member, progress=self.progress, check=check, limit=limit, tags=tags
         )
 
+    # --- restore test -----------------------------------------------------------------------
+
+    def restore_test(self, *, servers: Collection[str] | None = None, only_due: bool = False) -> list[Attempt]:
+        """Restore the newest backup of every copy into a scratch folder and compare it; proofs are kept.
+
+        ``servers`` limits it to these, ``only_due`` to copies without a valid proof. Raises OnboardError for a server
+        that is not backed up.
+        """
+        before, now = load_restores(self.reports), datetime.now(UTC)
+        wanted = unproven(self.plan, before, now) if only_due else copies_of(self.plan)
+        if servers is not None:
+            known = {backup.server for backup, _ in copies_of(self.plan)}
+            if unknown := sorted(set(servers) - known):
+                raise OnboardError(
+                    f"nothing of {', '.join(unknown)} is backed up",
+                    hint=f"servers of {self.member} that are: {', '.join(sorted(known)) or 'none'}",
+                )
+            wanted = tuple((backup, key) for backup, key in wanted if backup.server in servers)
+        self.progress.step(f"restore test of {len(wanted)} copies")
+        attempts = restore_test(
+            self.plan, self.connection, wanted, known_hosts=self._known_hosts(), now=now, progress=self.progress
+        )
+        save_restores(with_attempts(before, attempts), self.reports)
+        return attempts
+
     # --- verify and report ------------------------------------------------------------------
 
     def verify(self) -> AuditReport:
         """Audit vCenter and hosts against the plan, by other means than those that wrote; kept for the protocol."""
-        machines: list[ServerPlan | WorkstationPlan] = [*self.plan.member.servers, *self.plan.member.workstations]
-        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.member
-        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self._host_keys()))
+        known_hosts = self._known_hosts()
         present = self._present_workstations()
         absent = () if present is None else [w.name for w in self.plan.member.workstations if w.name not in present]
         audit = verify(
@@ -134,6 +179,7 @@ class Onboarding:
             self.connection,
             known_hosts=known_hosts,
             not_started=absent,
+            restores=load_restores(self.reports),
             now=datetime.now(UTC),
             progress=self.progress,
         )
@@ -150,10 +196,19 @@ class Onboarding:
             self.plan,
             load_audit(self.reports),
             summarise(run) if run else None,
+            restores=load_restores(self.reports),
             folder=self.reports,
             now=datetime.now(UTC),
             proof=kept_proof(self.project, self.plan, self.reports),
         )
+
+    def _known_hosts(self) -> Path:
+        """Write down the host keys of every machine that the member has or uses, as far as they are known."""
+        member = self.plan.member
+        machines: list[Machine] = [*member.servers, *member.workstations, *self.plan.platform.shared_servers]
+        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.member
+        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self._host_keys()))
+        return known_hosts
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -174,4 +229,5 @@ class Onboarding:
     def _host_keys(self) -> dict[str, str]:
         with session(self.connection) as vcenter:
             published = host_keys(vcenter, self.plan.member.folder)
-        return {**published, **(self._lab_workstations() if self.connection.simulated else {})}
+        in_lab = self._lab_workstations() if self.connection.simulated else {}
+        return {**published, **in_lab, **self.shared.host_keys()}

@@ -44,6 +44,11 @@ _INTERVALS = (15, 20, 30, 60, 120, 180, 240, 360, 480, 720, 1440)
 _DAY = 1440
 
 
+def account_of(server: str) -> str:
+    """A server's account on the machines that hold its backups."""
+    return f"bk-{server}"
+
+
 def interval_minutes(rpo_hours: int) -> int:
     """Minutes between two backups: at most half the RPO, so that one that fails does not break the promise."""
     return max(interval for interval in _INTERVALS if interval <= rpo_hours * 60 / 2)
@@ -112,6 +117,7 @@ def plan_shared_servers(platform: PlatformDeclaration) -> Iterator[SharedServerP
                 for unit, mount in enumerate(mounts, start=1)
             ),
             directory=server.directory,
+            ssh_host_key=server.ssh_host_key,
         )
 
 

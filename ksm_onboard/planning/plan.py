@@ -161,6 +161,7 @@ class SharedServerPlan(Planned):
     gateway: IPv4Address
     disks: tuple[LocalDiskPlan, ...]
     directory: str | None = None
+    ssh_host_key: str | None = None
 
 
 class BackupRepositoryPlan(Planned):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jinja2
 
-from ksm_onboard.planning.plan import ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import ServerPlan, SharedServerPlan, WorkstationPlan
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Customisation:
         """Name and network of the server, as YAML."""
         return self._render("metadata.yaml.j2", server)
 
-    def userdata(self, server: ServerPlan | WorkstationPlan) -> str:
+    def userdata(self, server: ServerPlan | WorkstationPlan | SharedServerPlan) -> str:
         """Account and data disks of the machine, as #cloud-config."""
         return self._render("userdata.yaml.j2", server)
 
@@ -42,7 +42,7 @@ class Customisation:
             "guestinfo.userdata.encoding": "base64",
         }
 
-    def _render(self, name: str, server: ServerPlan | WorkstationPlan) -> str:
+    def _render(self, name: str, server: ServerPlan | WorkstationPlan | SharedServerPlan) -> str:
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(self.templates / "cloud-init"),
             undefined=jinja2.StrictUndefined,

@@ -19,6 +19,7 @@ from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.network_plan import network_plan_svg
 from ksm_onboard.reporting.protocol import RUN_OUTCOMES, ConfigurationSummary, Protocol, protocol
 from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.restores import Restores
 
 PROTOCOL = "uebergabeprotokoll"
 TEMPLATE = f"reports/{PROTOCOL}.html.j2"
@@ -43,16 +44,26 @@ def write_documents(
     audit: AuditReport,
     configuration: ConfigurationSummary | None,
     *,
+    restores: Restores,
     folder: Path,
     now: datetime,
     proof: ProofRecord | None = None,
 ) -> Documents:
     """Write the protocol of a member into ``folder``, each file whole or not at all.
 
-    ``configuration`` is the last run, ``proof`` the kept proof of the zones; None if there was none.
+    ``configuration`` is the last run, ``proof`` the kept proof of the zones; None if there was none. ``restores`` are
+    the proofs of restore tests.
     Raises NotReadyError if Graphviz is missing, ValueError if the audit is another member's.
     """
-    content = protocol(plan, audit, configuration, data_centre=connection.vcenter.server, created=now, proof=proof)
+    content = protocol(
+        plan,
+        audit,
+        configuration,
+        restores,
+        data_centre=connection.vcenter.server,
+        created=now,
+        proof=proof,
+    )
     picture = network_plan_svg(plan)
     documents = Documents(
         html=folder / f"{PROTOCOL}.html", json=folder / f"{PROTOCOL}.json", network_plan=folder / NETWORK_PLAN_FILE

@@ -19,13 +19,14 @@ from pydantic import BaseModel, ConfigDict
 from ksm_onboard.configuring import results
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.firewall.record import ProofRecord
-from ksm_onboard.planning.plan import ApplicationPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
+from ksm_onboard.planning.plan import ApplicationPlan, BackupPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.connections import Connections, connections
 from ksm_onboard.reporting.connections import open_points as open_connections
 from ksm_onboard.verifying.audit_hosts import bookmarked, not_linux
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING
+from ksm_onboard.verifying.restores import Restores
 
 
 class _Part(BaseModel):
@@ -249,6 +250,41 @@ class Workstation(_Part):
     asked: bool
 
 
+class BackupClass(_Part):
+    """How data are backed up, of the classes that the member uses."""
+
+    title: str
+    rpo_hours: int
+    interval_minutes: int
+    keep: str
+    restore_test_days: int
+
+
+class BackupCopy(_Part):
+    """One copy of one disk, and the last restore test that it passed; ``problem``: why a later one failed."""
+
+    place: str
+    tested: datetime | None
+    taken: datetime | None
+    snapshot: str
+    files: int
+    size_bytes: int
+    databases: tuple[str, ...]
+    manifest: str
+    problem: str
+
+
+class Backup(_Part):
+    """What of one disk is backed up; without copies, ``reason`` says why nothing is."""
+
+    server: str
+    disk: str
+    content: str
+    title: str
+    copies: tuple[BackupCopy, ...]
+    reason: str
+
+
 class AreaResult(_Part):
     """How much was compared in an area."""
 
@@ -323,6 +359,8 @@ class Protocol(_Part):
     shares: tuple[Share, ...]
     print_queues: tuple[PrintQueue, ...]
     databases: tuple[Database, ...]
+    backup_classes: tuple[BackupClass, ...]
+    backups: tuple[Backup, ...]
     applications: tuple[Application, ...]
     departments: tuple[Department, ...]
     workstations: tuple[Workstation, ...]
@@ -335,6 +373,7 @@ def protocol(
     plan: Plan,
     audit: AuditReport,
     configuration: ConfigurationSummary | None,
+    restores: Restores,
     *,
     data_centre: str,
     created: datetime,
@@ -342,8 +381,8 @@ def protocol(
 ) -> Protocol:
     """Everything that the protocol of a member says.
 
-    ``configuration`` is the last run, ``data_centre`` the vCenter's address, ``created`` now, ``proof`` that of
-    the zones with packets if there was one.
+    ``configuration`` is the last run, ``restores`` the proofs of restore tests, ``data_centre`` the vCenter's
+    address, ``created`` now, ``proof`` that of the zones with packets if there was one.
     Raises ValueError if the audit is another member's.
     """
     if audit.member != plan.member.key:
@@ -385,6 +424,8 @@ def protocol(
         databases=tuple(
             Database(name=d.name, owner=d.owner, primary=d.primary, standbys=d.standbys) for d in member.databases
         ),
+        backup_classes=tuple(_backup_classes(plan)),
+        backups=tuple(_backups(plan, restores, zone)),
         applications=tuple(_applications(member, seen)),
         departments=tuple(_departments(member, seen, audit)),
         workstations=tuple(_workstations(member, seen)),
@@ -494,6 +535,58 @@ def _queues(member: MemberPlan) -> Iterator[PrintQueue]:
             model=queue.model,
             target=queue.device_uri,
         )
+
+
+# --- backup -------------------------------------------------------------------------------
+
+
+def _backup_classes(plan: Plan) -> Iterator[BackupClass]:
+    used = {backup.backup_class for backup in plan.member.backups}
+    for backup_class in plan.platform.backup_classes:
+        if backup_class.key in used:
+            yield BackupClass(
+                title=backup_class.title,
+                rpo_hours=backup_class.rpo_hours,
+                interval_minutes=backup_class.interval_minutes,
+                keep=wording.retention(backup_class.keep.model_dump()),
+                restore_test_days=backup_class.restore_test_days,
+            )
+
+
+def _backups(plan: Plan, restores: Restores, zone: ZoneInfo) -> Iterator[Backup]:
+    titles = {backup_class.key: backup_class.title for backup_class in plan.platform.backup_classes}
+    for backup in plan.member.backups:
+        what = "Datenbanken" if backup.kind == "databases" else "Dateien"
+        yield Backup(
+            server=backup.server,
+            disk=backup.name,
+            content=f"{what} ({', '.join(backup.covers)})" if backup.covers else what,
+            title=titles[backup.backup_class] if backup.backup_class else "",
+            copies=tuple(_backup_copy(plan, backup, key, restores, zone) for key in backup.copies),
+            reason=backup.reason,
+        )
+
+
+def _backup_copy(plan: Plan, backup: BackupPlan, key: str, restores: Restores, zone: ZoneInfo) -> BackupCopy:
+    repository = plan.platform.backup_repository(key)
+    copy = (backup.server, backup.name, key)
+    proof, failure = restores.proof(copy), restores.failure(copy)
+    restored = proof.restored if proof else None
+    return BackupCopy(
+        place=f"{repository.server} ({wording.LOCATIONS[repository.location]})",
+        tested=proof.at.astimezone(zone) if proof else None,
+        taken=restored.taken.astimezone(zone) if restored else None,
+        snapshot=restored.snapshot if restored else "",
+        files=restored.files if restored else 0,
+        size_bytes=restored.bytes if restored else 0,
+        databases=tuple(
+            f"{name}: {wording.counted(found.tables, 'Tabelle', 'Tabellen')}, "
+            f"{wording.counted(found.rows, 'Zeile', 'Zeilen')}"
+            for name, found in (restored.databases if restored else {}).items()
+        ),
+        manifest=restored.manifest if restored else "",
+        problem=failure.problem if failure else "",
+    )
 
 
 # --- applications and workplaces ----------------------------------------------------------
@@ -669,8 +762,14 @@ def _open_points(
         )
     if plan.member.pairs:
         yield "Ausstehend", "Ausfall eines Brandabschnitts erproben (Schwenktest)."
-    if any(server.disks for server in plan.member.servers):
-        yield "Ausstehend", "Datensicherung einrichten und eine Rücksicherung erproben."
+    for backup in plan.member.backups:
+        if not backup.copies:
+            yield "Hinweis", f"{backup.server}, Datenlaufwerk {backup.name}: wird nicht gesichert ({backup.reason})."
+    if any(backup.copies for backup in plan.member.backups):
+        yield (
+            "Ausstehend",
+            "Sicherungsspeicher an die Überwachung anschließen: Ein Ausfall meldet sich nur im Protokoll.",
+        )
 
 
 def _told(row: DifferenceRow) -> str:

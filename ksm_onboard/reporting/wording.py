@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from ksm_onboard.declaration.models import DevicePlatform, MemberKind, ServerRole
+from ksm_onboard.declaration.models import DevicePlatform, Location, MemberKind, ServerRole
 from ksm_onboard.verifying.audit_report import Area, Reason
 
 AREAS: Mapping[Area, str] = {
@@ -22,6 +22,7 @@ AREAS: Mapping[Area, str] = {
     Area.PRINTING: "Druckdienste",
     Area.DATABASES: "Datenbanken",
     Area.NAMES: "Namensauflösung",
+    Area.BACKUP: "Datensicherung",
 }
 
 REASONS: Mapping[Reason, str] = {
@@ -59,6 +60,14 @@ ROLES: Mapping[ServerRole, str] = {
     "database": "Datenbank (PostgreSQL)",
     "application": "Anwendungsserver",
 }
+
+LOCATIONS: Mapping[Location, str] = {
+    "A": "Brandabschnitt A",
+    "B": "Brandabschnitt B",
+    "outside": "außerhalb beider Brandabschnitte",
+}
+
+_PERIODS = {"hourly": "stündlich", "daily": "täglich", "weekly": "wöchentlich", "monthly": "monatlich"}
 
 ATTRIBUTES: Mapping[str, str] = {
     "accepting": "nimmt Aufträge an",
@@ -122,6 +131,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "memory_mib": "Arbeitsspeicher (MiB)",
     "mounted": "Datenlaufwerk eingehängt",
     "mounted_on": "eingehängt auf den Hosts",
+    "newest_backup": "Alter der jüngsten Sicherung",
     "network_connected": "Netz verbunden",
     "owner": "Eigentümer",
     "package": "Programmpaket",
@@ -137,8 +147,10 @@ ATTRIBUTES: Mapping[str, str] = {
     "queue": "Druckwarteschlange",
     "receiving": "Datenübernahme vom Erstsystem",
     "reported_address": "Adresse laut Gastsystem wie deklariert",
+    "repository_answers": "Sicherungsspeicher antwortet",
     "resource_pool": "Ressourcenpool",
     "restart_priority": "Priorität beim Neustart",
+    "restore_proof": "Alter der bestandenen Rücksicherungsprobe",
     "role": "Rolle",
     "root_ca": "Stammzertifikat vertrauenswürdig",
     "rule": "Regel",
@@ -212,6 +224,12 @@ def number(amount: int) -> str:
 def counted(amount: int, one: str, many: str) -> str:
     """1 Server, 8 Server, 0 Abweichungen."""
     return f"{number(amount)} {one if amount == 1 else many}"
+
+
+def retention(keep: Mapping[str, int]) -> str:
+    """alle 7 Tage lang, danach 31 täglich, 12 monatlich."""
+    later = ", ".join(f"{keep[period]} {words}" for period, words in _PERIODS.items() if keep[period])
+    return f"alle {keep['all_days']} Tage lang, danach {later}"
 
 
 def name_ranges(names: list[str]) -> str:

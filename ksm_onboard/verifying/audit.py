@@ -20,9 +20,11 @@ from ksm_onboard.project import Project
 from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
+from ksm_onboard.verifying.backups import BackupsSeen, compare_backups, look_at_backups
 from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
 from ksm_onboard.verifying.hosts import ask_hosts
+from ksm_onboard.verifying.restores import Restores
 from ksm_onboard.verifying.vcenter_facts import VCenterFacts, read_vcenter
 
 AUDIT_FILE = "audit.json"
@@ -34,6 +36,7 @@ def verify(
     *,
     known_hosts: Path,
     not_started: Collection[str],
+    restores: Restores,
     now: datetime,
     progress: Progress,
 ) -> AuditReport:
@@ -41,8 +44,8 @@ def verify(
 
     ``not_started`` names machines that are known not to exist (workstations that the lab has
     not started): they are listed as not checked. Every other machine that does not answer is
-    a difference. ``now`` is the time that the report carries. Raises NotReadyError if vCenter,
-    the ssh key or ``known_hosts`` cannot be used.
+    a difference. ``restores`` are the proofs of restore tests, ``now`` is the time that the
+    report carries. Raises NotReadyError if vCenter, the ssh key or ``known_hosts`` cannot be used.
     """
     progress.step("Reading vCenter")
     facts = read_vcenter(connection, plan)
@@ -52,7 +55,9 @@ def verify(
     hosts = hosts_to_ask(plan, connection, absent)
     progress.step(f"Asking {len(hosts)} machines")
     answers = ask_hosts(hosts, connection.guests, known_hosts, progress)
-    return audit(plan, connection, facts, answers, absent, now=now)
+    progress.step("Asking the backup repositories")
+    backups = look_at_backups(plan, connection, restores, known_hosts, progress)
+    return audit(plan, connection, facts, answers, absent, backups=backups, now=now)
 
 
 def audit(
@@ -62,12 +67,14 @@ def audit(
     answers: Iterable[HostFacts | HostSilent],
     absent: Mapping[str, Reason],
     *,
+    backups: BackupsSeen,
     now: datetime,
 ) -> AuditReport:
     """Compare a plan with what was seen. Pure, but for the root certificate that hosts must trust."""
     points = Comparison()
     compare_vcenter(plan, facts, points)
     machines = compare_hosts(plan, connection, answers, absent, points)
+    compare_backups(plan, backups, now, points)
     return AuditReport(
         member=plan.member.key,
         data_centre=connection.name,

@@ -66,6 +66,7 @@ def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
     if isinstance(machine, ServerPlan):
         units += ROLE_UNITS[machine.role]
         units += [PACKAGE_UNITS[p] for p in _packages(machine, plan) if p in PACKAGE_UNITS]
+        units += [f"ksm-backup@{b.name}.timer" for b in plan.member.backups if b.server == machine.name and b.copies]
     return tuple(units)
 
 

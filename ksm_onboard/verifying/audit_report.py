@@ -27,6 +27,7 @@ class Area(StrEnum):
     PRINTING = "printing"
     DATABASES = "databases"
     NAMES = "names"
+    BACKUP = "backup"
 
 
 class Reason(StrEnum):

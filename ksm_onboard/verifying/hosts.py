@@ -104,14 +104,15 @@ def _ask(host: HostToAsk, access: GuestAccess, known_hosts: Path) -> HostFacts |
             "the program ssh is not installed", hint="install OpenSSH's client (Debian: openssh-client)"
         ) from None
     if done.returncode != 0:
-        return HostSilent(name=host.name, reason=_last_line(done.stderr) or f"ssh ended with {done.returncode}")
+        return HostSilent(name=host.name, reason=last_line(done.stderr) or f"ssh ended with {done.returncode}")
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
         return understand(host, answer)
     except (ValueError, KeyError, TypeError) as error:
-        return HostSilent(name=host.name, reason=f"its answer cannot be understood: {_last_line(str(error))}")
+        return HostSilent(name=host.name, reason=f"its answer cannot be understood: {last_line(str(error))}")
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line that says something; empty if there is none."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1] if lines else ""

@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from ksm_onboard.configuring.inventory import known_hosts_text, render_inventory, secrets_dir, write_inventory
+from ksm_onboard.configuring.inventory import (
+    Machine,
+    known_hosts_text,
+    render_inventory,
+    render_platform_inventory,
+    secrets_dir,
+    write_inventory,
+)
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
@@ -24,7 +31,7 @@ from ksm_onboard.lab.customisation import customise_without_metadata, parse_cust
 from ksm_onboard.lab.hosts import Disk, HostKind, HostRecord, HostSettings, HostSpec, start_host
 from ksm_onboard.lab.packages import acquire_apt_proxy
 from ksm_onboard.planning.load import Declarations
-from ksm_onboard.planning.plan import LocalAdminPlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.plan import LocalAdminPlan, Plan, ServerPlan, SharedServerPlan
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
@@ -34,6 +41,8 @@ LAB = "roles-test"
 SHIFT = 64
 SERVERS = ("gra-dns01", "gra-file01", "gra-print01", "gra-db01", "gra-db02", "gra-app01")
 WORKSTATION = "gra-ws0001"
+REPOSITORIES = ("sn-backup02", "sn-backup03")
+"""Of section B and outside: where servers in section A, gra-file01 and gra-db01, have their copies."""
 LOG_SERVER = "127.128.0.1"
 """Nobody listens there: forwarding is configured, and waits."""
 
@@ -53,20 +62,24 @@ class Site:
         machine = self.machine(name)
         customisation = Customisation(ROOT / "templates", "ops", self.connection.guests.public_key())
         userdata = customisation.userdata(machine)
+        virtual: tuple[Disk, ...] = ()
         if isinstance(machine, ServerPlan):
-            kind, disks = HostKind.VM, machine.disks
+            kind = HostKind.VM
+            virtual = tuple(Disk(disk.unit_number, disk.vmdk) for disk in machine.disks)
             told = parse_customisation(customisation.metadata(machine), userdata)
         else:
-            kind, disks = HostKind.WORKSTATION, ()
+            kind = HostKind.SHARED if isinstance(machine, SharedServerPlan) else HostKind.WORKSTATION
+            if isinstance(machine, SharedServerPlan):
+                virtual = tuple(Disk(disk.unit_number, f"[local] {name}/{disk.label}") for disk in machine.disks)
             told = customise_without_metadata(name, machine.address, userdata)
-        virtual = tuple(Disk(disk.unit_number, disk.vmdk) for disk in disks)
         spec = HostSpec(
             name=name, kind=kind, uuid=str(uuid.uuid5(uuid.NAMESPACE_DNS, name)), customisation=told, disks=virtual
         )
         self.records[name] = start_host(spec, self.settings)
 
-    def machine(self, name: str) -> ServerPlan | WorkstationPlan:
-        everything: list[ServerPlan | WorkstationPlan] = [*self.plan.member.servers, *self.plan.member.workstations]
+    def machine(self, name: str) -> Machine:
+        member = self.plan.member
+        everything: list[Machine] = [*member.servers, *member.workstations, *self.plan.platform.shared_servers]
         return next(machine for machine in everything if machine.name == name)
 
     def configure(self, **arguments: Any) -> RunResult:
@@ -82,6 +95,19 @@ class Site:
         write_inventory(self.project, "grabow", files)
         return configure(self.project, self.connection, "grabow", progress=Silent(), **arguments)
 
+    def configure_repositories(self, **arguments: Any) -> RunResult:
+        """The same for the machines that backups go to."""
+        platform = self.plan.platform
+        files = render_platform_inventory(platform, self.connection, host_keys=self.host_keys)
+        write_inventory(self.project, platform.key, files)
+        return configure(self.project, self.connection, platform.key, progress=Silent(), **arguments)
+
+    def known_hosts(self) -> Path:
+        """The file by which every host is known."""
+        known_hosts = self.project.root / "known_hosts"
+        known_hosts.write_text(known_hosts_text(self.connection, map(self.machine, self.records), self.host_keys))
+        return known_hosts
+
     @property
     def host_keys(self) -> dict[str, str]:
         return {name: record.host_key for name, record in self.records.items()}
@@ -95,12 +121,10 @@ class Site:
 
     def on(self, name: str, command: str, *, stdin: str = "", check: bool = True) -> str:
         """What a shell command prints on a host (both streams), run by the operations account."""
-        known_hosts = self.project.root / "known_hosts"
-        known_hosts.write_text(known_hosts_text(self.connection, map(self.machine, self.records), self.host_keys))
         done = subprocess.run(
             ["ssh", "-F", "none", "-i", str(self.connection.guests.private_key_file), "-o", "BatchMode=yes",
-             "-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR",
-             "-p", str(self.connection.guests.port), f"ops@{self.address(name)}", command],
+             "-o", f"UserKnownHostsFile={self.known_hosts()}", "-o", "StrictHostKeyChecking=yes",
+             "-o", "LogLevel=ERROR", "-p", str(self.connection.guests.port), f"ops@{self.address(name)}", command],
             input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout
@@ -109,8 +133,11 @@ class Site:
 
 @dataclass(frozen=True)
 class Runs:
-    """The first runs over fresh hosts, in this order."""
+    """The first runs over fresh hosts, in this order; the machines that backups go to come first."""
 
+    check_repositories: RunResult
+    repositories: RunResult
+    repositories_again: RunResult
     check: RunResult
     converge: RunResult
     again: RunResult
@@ -136,7 +163,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(site.start, (*SERVERS, WORKSTATION)))
+            list(pool.map(site.start, (*SERVERS, WORKSTATION, *REPOSITORIES)))
         yield site
     finally:
         instance.sweep(LAB, Silent())
@@ -145,7 +172,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def runs(site: Site) -> Runs:
     """Only look first, then configure, then configure once more."""
-    return Runs(site.configure(check=True), site.configure(), site.configure())
+    return Runs(
+        site.configure_repositories(check=True),
+        site.configure_repositories(),
+        site.configure_repositories(),
+        site.configure(check=True),
+        site.configure(),
+        site.configure(),
+    )
 
 
 def _one_host_for_each_role(plan: Plan) -> Plan:
@@ -154,7 +188,13 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
     admins = (LocalAdminPlan(name="ksm-support", ssh_keys=(key,)),)
     return plan.model_copy(
         update={
-            "member": member.model_copy(update={"servers": tuple(s for s in member.servers if s.name in SERVERS)}),
+            "member": member.model_copy(
+                update={
+                    "servers": tuple(s for s in member.servers if s.name in SERVERS),
+                    # The standby's other repository is none of those that are started.
+                    "backups": tuple(b for b in member.backups if b.server != "gra-db02"),
+                }
+            ),
             "platform": plan.platform.model_copy(
                 update={"baseline": baseline.model_copy(update={"local_admins": admins, "log_servers": (LOG_SERVER,)})}
             ),

@@ -45,7 +45,7 @@ def test_the_second_run_changes_nothing(runs: Runs) -> None:
 
 def test_no_secret_is_in_the_runs_folders(site: Site, runs: Runs) -> None:
     secrets = [path.read_text().split()[0] for path in site.secrets.iterdir() if not path.name.endswith(".lock")]
-    assert len(secrets) == 3 and all(len(secret) == 32 for secret in secrets)
+    assert len(secrets) == 5 and all(len(secret) == 32 for secret in secrets)
     assert all(path.stat().st_mode & 0o077 == 0 for path in (site.secrets, *site.secrets.iterdir()))
     kept = "".join(p.read_text() for p in (site.project.state / "lab" / "runs").rglob("*") if p.is_file())
     assert not [secret for secret in secrets if secret in kept]

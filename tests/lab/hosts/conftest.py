@@ -153,7 +153,7 @@ def lab_up(checkout: Project, said: Said | None = None) -> instance.LabStatus:
     return instance.up(checkout, LAB, INVENTORY, shift=SHIFT, progress=said or Said(), expected_hosts=2)
 
 
-def workstation(checkout: Project, number: int) -> instance.WorkstationSpec:
+def workstation(checkout: Project, number: int) -> instance.MachineSpec:
     public = (checkout.state / LAB / "ssh/ops_ed25519.pub").read_text().strip()
     userdata = "#cloud-config\n" + json.dumps({"users": [{"name": "ops", "ssh_authorized_keys": [public]}]})
-    return instance.WorkstationSpec(f"ws{number}", IPv4Address(f"10.1.2.{number}"), userdata)
+    return instance.MachineSpec(f"ws{number}", IPv4Address(f"10.1.2.{number}"), userdata)

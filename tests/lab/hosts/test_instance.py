@@ -81,12 +81,12 @@ def test_another_checkout_is_refused_until_that_lab_is_down(checkout: Project, t
 
 def test_workstations_start_once_and_end_with_the_lab(checkout: Project) -> None:
     with pytest.raises(NotReadyError, match="not up"):
-        instance.start_workstations(checkout, LAB, [], Silent())
+        instance.start_machines(checkout, LAB, [], Silent())
     lab_up(checkout)
     specs = [workstation(checkout, number) for number in (1, 2)]
-    first = instance.start_workstations(checkout, LAB, specs, Silent())
+    first = instance.start_machines(checkout, LAB, specs, Silent())
     said = Said()
-    assert instance.start_workstations(checkout, LAB, specs, said) == first
+    assert instance.start_machines(checkout, LAB, specs, said) == first
     assert said.text == ""
     assert [host.kind for host in instance.status(LAB).hosts] == ["workstation", "workstation"]
     assert instance.stop_workstations(LAB, Silent(), only=["ws1"]) == ["ws1"]
@@ -98,14 +98,14 @@ def test_workstations_start_once_and_end_with_the_lab(checkout: Project) -> None
 def test_every_workstation_that_fails_is_named(checkout: Project) -> None:
     lab_up(checkout)
     good = workstation(checkout, 1)
-    bad = instance.WorkstationSpec("ws2", good.address, good.userdata)
+    bad = instance.MachineSpec("ws2", good.address, good.userdata)
     with pytest.raises(OnboardError, match=r"1 of 2 hosts failed(.|\n)*already has the address"):
-        instance.start_workstations(checkout, LAB, [good, bad], Silent(), at_once=1)
+        instance.start_machines(checkout, LAB, [good, bad], Silent(), at_once=1)
 
 
 def test_a_killed_data_centre_is_seen_and_replaced(checkout: Project) -> None:
     lab_up(checkout)
-    instance.start_workstations(checkout, LAB, [workstation(checkout, 1)], Silent())
+    instance.start_machines(checkout, LAB, [workstation(checkout, 1)], Silent())
     stack = checkout.state / LAB / "pulumi/.pulumi/stacks/p/grabow.json"
     stack.parent.mkdir(parents=True)
     stack.write_text("{}")

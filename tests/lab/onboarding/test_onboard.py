@@ -100,9 +100,40 @@ def test_everything_declared_stands_and_the_protocol_says_so(checkout: Checkout,
     assert "Traceback" not in onboarded["log"]
 
 
+def test_every_copy_was_restored_and_the_protocol_proves_it(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    tests = onboarded["restore_tests"]
+    assert sorted((test["server"], test["repository"]) for test in tests) == [
+        ("gra-db01", "outside"), ("gra-db01", "section-b"), ("gra-db02", "outside"), ("gra-db02", "section-a"),
+        ("gra-file01", "outside"), ("gra-file01", "section-b"),
+    ]  # fmt: skip
+    assert {test["problem"] for test in tests} == {""}
+    page = Path(onboarded["documents"]["html"]).read_text(encoding="utf-8")
+    assert "Datensicherung und Rücksicherungsprobe" in page
+    assert all(test["restored"]["manifest"] in page for test in tests)
+
+
+def test_a_copy_that_cannot_be_restored_is_a_difference(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    key = "/etc/ssh/backup_keys/bk-gra-file01"
+    on_host(checkout, "10.96.81.13", f"sudo mv {key} /root/key")
+    try:
+        done = checkout.ksm("restore-test", "grabow", "--server", "gra-file01", "--json")
+        assert done.returncode == 4, done.stderr
+        problems = {test["repository"]: test["problem"] for test in json.loads(done.stdout)}
+        assert "does not let this server in" in problems["outside"] and problems["section-b"] == ""
+        found = checkout.ksm("verify", "grabow", "--json")
+        assert found.returncode == 4
+        assert [(d["object"], d["attribute"]) for d in json.loads(found.stdout)["differences"]] == [
+            ("gra-file01: data @ outside", "restore_proof")
+        ]
+    finally:
+        on_host(checkout, "10.96.81.13", f"sudo mv /root/key {key}")
+    assert checkout.ksm("restore-test", "grabow", "--due").returncode == 0
+    assert checkout.ksm("verify", "grabow").returncode == 0
+
+
 def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     hosts = checkout.ksm_json("lab", "status")["hosts"]
-    assert sorted(host["kind"] for host in hosts) == ["vm"] * 12 + ["workstation"] * WORKSTATIONS
+    assert sorted(host["kind"] for host in hosts) == ["shared"] * 3 + ["vm"] * 12 + ["workstation"] * WORKSTATIONS
     assert on_host(checkout, "10.64.12.21", "hostname; systemctl is-system-running").split() == [
         "gra-file01",
         "running",
@@ -173,13 +204,14 @@ def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str,
     done = checkout.pulumi("destroy", "-s", "grabow", "--yes")
     assert done.returncode != 0
     assert "protected" in done.stdout + done.stderr
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + WORKSTATIONS
 
 
 def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     gone = checkout.pulumi("destroy", "-s", "grabow", "--yes", "--exclude-protected")
     assert gone.returncode == 0, gone.stdout + gone.stderr
-    assert [h["kind"] for h in checkout.ksm_json("lab", "status")["hosts"]] == ["workstation"] * WORKSTATIONS
+    kinds = sorted(host["kind"] for host in checkout.ksm_json("lab", "status")["hosts"])
+    assert kinds == ["shared"] * 3 + ["workstation"] * WORKSTATIONS
 
     code, output = checkout.interrupted("up", "grabow", until="created VirtualMachine")
     assert code == 130, output
@@ -188,7 +220,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     completed = checkout.ksm("up", "grabow")
     assert completed.returncode == 0, completed.stderr
     assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + WORKSTATIONS
 
 
 def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:

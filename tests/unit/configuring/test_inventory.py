@@ -15,7 +15,14 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ksm_onboard.configuring.inventory import KNOWN_HOSTS, NOT_IN_LAB, Files, render_inventory, write_inventory
+from ksm_onboard.configuring.inventory import (
+    KNOWN_HOSTS,
+    NOT_IN_LAB,
+    Files,
+    render_inventory,
+    render_platform_inventory,
+    write_inventory,
+)
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.load import Declarations
@@ -26,7 +33,8 @@ ROOT = Path(__file__).resolve().parents[3]
 SNAPSHOT = Path(__file__).parent / "snapshots" / "grabow.txt"
 GRABOW = Declarations(Project(ROOT)).plan("grabow")
 WORKSTATIONS = [w.name for w in GRABOW.member.workstations if w.platform == "linux"]
-KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n"}
+REPOSITORIES = {server.name: f"ssh-ed25519 AAAA{server.name[-2:]}" for server in GRABOW.platform.shared_servers}
+KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES}
 
 
 def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
@@ -83,7 +91,11 @@ def test_hosts_of_a_real_data_centre_are_reached_at_their_own_addresses(plan: Pl
 
 def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:
     files = render(plan, lab, outputs)
-    assert files[KNOWN_HOSTS].splitlines() == ["127.64.12.11 ssh-ed25519 AAAADNS", "127.64.0.21 ssh-ed25519 AAAAWS"]
+    assert files[KNOWN_HOSTS].splitlines() == [
+        "127.64.12.11 ssh-ed25519 AAAADNS",
+        "127.64.0.21 ssh-ed25519 AAAAWS",
+        *(f"127.96.81.1{n} ssh-ed25519 AAAA0{n}" for n in (1, 2, 3)),
+    ]
     assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
 
 
@@ -112,6 +124,39 @@ def test_what_was_not_provisioned_is_named_all_at_once(plan: Plan, lab: Connecti
     assert "gra-db02: not provisioned" in str(caught.value)
     assert "gra-file01: planned at 10.64.12.21, provisioned at 10.64.12.99" in str(caught.value)
     assert "ksm-onboard up grabow" in str(caught.value.hint)
+
+
+def test_backups_need_repositories_whose_host_keys_are_known(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    with pytest.raises(NotReadyError) as caught:
+        render(plan, lab, outputs, host_keys={})
+    assert "sn-backup01, sn-backup02, sn-backup03" in str(caught.value)
+    assert "ksm-onboard configure schwerin" in str(caught.value.hint)
+
+
+def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    none = [b.model_copy(update={"backup_class": None, "copies": ()}) for b in plan.member.backups]
+    bare = plan.model_copy(update={"member": plan.member.model_copy(update={"backups": tuple(none)})})
+    files = render(bare, lab, outputs, host_keys={})
+    variables = yaml.safe_load(files["host_vars/gra-file01.yml"])
+    assert variables["backup_client_sources"] == [] and variables["backup_client_repositories"] == []
+    assert hosts(files)["backup_repositories"] == {"hosts": {}}
+
+
+def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member(lab: Connection) -> None:
+    keys = {name: key for name, key in REPOSITORIES.items() if name != "sn-backup01"}
+    files = render_platform_inventory(GRABOW.platform, lab, host_keys=keys)
+    assert hosts(files)["servers"]["children"]["backup_servers"]["hosts"] == {
+        "sn-backup02": {"ansible_host": "127.96.81.12"},
+        "sn-backup03": {"ansible_host": "127.96.81.13"},
+    }
+    assert yaml.safe_load(files["host_vars/sn-backup03.yml"])["server_baseline_data_mounts"] == ["/srv/backup"]
+    assert "gra" not in as_text(files)
+    everywhere = render_platform_inventory(GRABOW.platform, make_connection(loopback_shift=None), host_keys={})
+    assert set(hosts(everywhere)["servers"]["children"]["backup_servers"]["hosts"]) == set(REPOSITORIES)
 
 
 def test_a_pair_without_databases_still_has_a_primary(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:

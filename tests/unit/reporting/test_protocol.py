@@ -21,6 +21,7 @@ from ksm_onboard.reporting.documents import write_documents
 from ksm_onboard.reporting.network_plan import network_plan_svg
 from ksm_onboard.reporting.protocol import Protocol, protocol, summarise
 from ksm_onboard.verifying.audit_report import Area, AuditReport, Difference, MachineSeen, NotChecked, Reason, Tally
+from ksm_onboard.verifying.restores import Attempt, DatabaseLoaded, Restored, Restores
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 3, 2, 19, 5, tzinfo=UTC)
@@ -132,6 +133,7 @@ def audit_of(plan: Plan, differences: tuple[Difference, ...] = (), *, asked: int
     )
 
 
+NOTHING_RESTORED = Restores()
 RUN = RunResult(
     member="grabow",
     started=NOW - timedelta(minutes=30),
@@ -161,9 +163,12 @@ Write = Callable[..., tuple[Document, str, Protocol]]
 
 @pytest.fixture
 def write(connection: Connection, tmp_path: Path) -> Write:
-    def written(plan: Plan, audit: AuditReport, run: RunResult | None = RUN) -> tuple[Document, str, Protocol]:
+    def written(
+        plan: Plan, audit: AuditReport, run: RunResult | None = RUN, restores: Restores = NOTHING_RESTORED
+    ) -> tuple[Document, str, Protocol]:
         done = summarise(run) if run else None
-        paths = write_documents(Project(ROOT), connection, plan, audit, done, folder=tmp_path / "out", now=NOW)
+        folder = tmp_path / "out"
+        paths = write_documents(Project(ROOT), connection, plan, audit, done, restores=restores, folder=folder, now=NOW)
         html = paths.html.read_text()
         return read(html), html, Protocol.model_validate_json(paths.json.read_text())
 
@@ -187,7 +192,7 @@ def test_it_says_everything_that_is_handed_over(plan: Plan, write: Write) -> Non
     wanted |= set(plan.member.departments.values())
     wanted |= {application.product for application in plan.member.applications}
     wanted |= {text for w in plan.member.workstations for text in (w.name, str(w.address))}
-    wanted |= {"Übergabeprotokoll", "Unterschrift", "2. März 2026, 20:00 Uhr", "2. März 2026, 20:05 Uhr", "1.200"}
+    wanted |= {"Übergabeprotokoll", "Unterschrift", "2. März 2026, 20:00 Uhr", "2. März 2026, 20:05 Uhr", "1.300"}
     assert {text for text in wanted if text not in document.text} == set()
 
 
@@ -356,7 +361,9 @@ def test_the_same_input_gives_the_same_bytes(plan: Plan, write: Write) -> None:
 
 
 def test_json_is_plain(plan: Plan, connection: Connection, tmp_path: Path) -> None:
-    paths = write_documents(Project(ROOT), connection, plan, audit_of(plan), None, folder=tmp_path, now=NOW)
+    paths = write_documents(
+        Project(ROOT), connection, plan, audit_of(plan), None, restores=Restores(), folder=tmp_path, now=NOW
+    )
     data = json.loads(paths.json.read_text())
     assert data["member"] == "Stadt Grabow" and data["simulated"] is True
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -369,7 +376,9 @@ def test_json_is_plain(plan: Plan, connection: Connection, tmp_path: Path) -> No
 def test_a_failure_leaves_the_old_protocol(
     plan: Plan, connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    paths = write_documents(Project(ROOT), connection, plan, audit_of(plan), None, folder=tmp_path, now=NOW)
+    paths = write_documents(
+        Project(ROOT), connection, plan, audit_of(plan), None, restores=Restores(), folder=tmp_path, now=NOW
+    )
     before = paths.html.read_text()
 
     def full(*_: object) -> None:
@@ -377,7 +386,8 @@ def test_a_failure_leaves_the_old_protocol(
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        write_documents(Project(ROOT), connection, plan, audit_of(plan, DIFFERENCES), None, folder=tmp_path, now=NOW)
+        broken = audit_of(plan, DIFFERENCES)
+        write_documents(Project(ROOT), connection, plan, broken, None, restores=Restores(), folder=tmp_path, now=NOW)
     assert paths.html.read_text() == before
     assert len(list(tmp_path.iterdir())) == 3
 
@@ -385,7 +395,7 @@ def test_a_failure_leaves_the_old_protocol(
 def test_another_members_audit_is_refused(plan: Plan) -> None:
     audit = audit_of(plan).model_copy(update={"member": "ludwigslust"})
     with pytest.raises(ValueError, match="ludwigslust"):
-        protocol(plan, audit, None, data_centre="x", created=NOW)
+        protocol(plan, audit, None, NOTHING_RESTORED, data_centre="x", created=NOW)
 
 
 # --- network plan -------------------------------------------------------------------------
@@ -429,3 +439,56 @@ def test_german_numbers_and_dates() -> None:
     assert wording.number(1234567) == "1.234.567"
     assert wording.counted(1, "Punkt", "Punkte") == "1 Punkt"
     assert wording.date(datetime(2026, 3, 2, tzinfo=UTC)) == "2. März 2026"
+
+
+# --- backups ------------------------------------------------------------------------------
+
+
+def attempt(server: str, source: str, repository: str, **changes: Any) -> Attempt:
+    restored = Restored(
+        snapshot="0a1b2c3d",
+        taken=NOW - timedelta(hours=3),
+        manifest="ab" * 32,
+        files=1234,
+        bytes=5_000_000,
+        changed_meanwhile=0,
+        databases={"fachdaten": DatabaseLoaded(tables=2, rows=40)} if source == "pgdata" else {},
+    )
+    done = Attempt(
+        server=server, source=source, repository=repository, at=NOW - timedelta(hours=2), seconds=9, restored=restored,
+        problem="",
+    )  # fmt: skip
+    return done.model_copy(update=changes)
+
+
+def test_restore_tests_are_proven_copy_by_copy(plan: Plan, write: Write) -> None:
+    restores = Restores(
+        proofs=(attempt("gra-file01", "data", "outside"), attempt("gra-db01", "pgdata", "outside")),
+        failures=(
+            attempt("gra-file01", "data", "section-b", restored=None, problem="the repository is damaged <here>"),
+        ),
+    )
+    document, _, content = write(plan, audit_of(plan), restores=restores)
+    assert "Datensicherung und Rücksicherungsprobe" in document.text
+    assert "sn-backup03 (außerhalb beider Brandabschnitte)" in document.text
+    assert "zuletzt fehlgeschlagen: the repository is damaged <here>" in document.text
+    assert "fachdaten: 2 Tabellen, 40 Zeilen" in document.text
+    assert "1.234" in document.text and "ab" * 32 in document.text
+    assert "alle 14 Tage lang, danach 31 täglich, 13 wöchentlich, 12 monatlich" in document.text
+    by_disk = {(b.server, b.disk): b for b in content.backups}
+    assert [c.tested is not None for c in by_disk["gra-file01", "data"].copies] == [False, True]
+    assert [c.tested for c in by_disk["gra-db02", "pgdata"].copies] == [None, None]
+
+
+def test_what_is_not_backed_up_is_told_with_its_reason(plan: Plan, write: Write) -> None:
+    backups = tuple(
+        b.model_copy(update={"backup_class": None, "copies": (), "reason": "Kopie eines Bestands"})
+        if b.server == "gra-file01"
+        else b
+        for b in plan.member.backups
+    )
+    document, _, content = write(member(plan, backups=backups), audit_of(plan))
+    assert "wird nicht gesichert: Kopie eines Bestands" in document.text
+    assert ("Hinweis", "gra-file01, Datenlaufwerk data: wird nicht gesichert (Kopie eines Bestands).") in [
+        (point.kind, point.text) for point in content.open_points
+    ]

@@ -18,6 +18,7 @@ from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
 from ksm_onboard.planning.plan import DatabasePlan, DatastorePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit import audit
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
+from ksm_onboard.verifying.backups import BackupsSeen
 from ksm_onboard.verifying.cluster_settings import planned_settings
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
@@ -29,6 +30,7 @@ from ksm_onboard.verifying.host_facts import (
     ShareSeen,
     UnitSeen,
 )
+from ksm_onboard.verifying.restores import Attempt, Restored, Restores, copies_of
 from ksm_onboard.verifying.storage_facts import DatastoreClusterFacts, DatastoreFacts
 from ksm_onboard.verifying.vcenter_facts import (
     ClusterFacts,
@@ -62,10 +64,12 @@ class World:
     vcenter: VCenterFacts
     hosts: dict[str, HostFacts | HostSilent]
     absent: dict[str, Reason]
+    backups: BackupsSeen
 
     @cached_property
     def report(self) -> AuditReport:
-        return audit(self.plan, self.connection, self.vcenter, list(self.hosts.values()), self.absent, now=NOW)
+        hosts = list(self.hosts.values())
+        return audit(self.plan, self.connection, self.vcenter, hosts, self.absent, backups=self.backups, now=NOW)
 
     def with_vcenter(self, **changes: Any) -> World:
         return replace(self, vcenter=self.vcenter.model_copy(update=changes))
@@ -129,7 +133,32 @@ def plan(plan: Plan) -> Plan:
 
 @pytest.fixture
 def world(plan: Plan, connection: Connection) -> World:
-    return World(plan, connection, _vcenter(plan), _hosts(plan, connection), {})
+    return World(plan, connection, _vcenter(plan), _hosts(plan, connection), {}, _backups(plan))
+
+
+def proof(server: str, source: str, repository: str, **changes: Any) -> Attempt:
+    """A restore test that was passed a day ago."""
+    restored = Restored(
+        snapshot="0a1b2c3d",
+        taken=NOW - timedelta(days=1, hours=1),
+        manifest="ab" * 32,
+        files=3,
+        bytes=4096,
+        changed_meanwhile=0,
+    )
+    attempt = Attempt(
+        server=server, source=source, repository=repository, at=NOW - timedelta(days=1), seconds=2, restored=restored,
+        problem="",
+    )  # fmt: skip
+    return attempt.model_copy(update=changes)
+
+
+def _backups(plan: Plan) -> BackupsSeen:
+    copies = [(backup.server, backup.name, key) for backup, key in copies_of(plan)]
+    return BackupsSeen(
+        newest={(server, key): NOW - timedelta(minutes=50) for server, _, key in copies},
+        restores=Restores(proofs=tuple(proof(*copy) for copy in copies)),
+    )
 
 
 def _certificate() -> bytes:
@@ -297,6 +326,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
     everyone = {m.fqdn: (str(m.address),) for m in machines}
     names = everyone if role == "dns" else {machine.fqdn: everyone[machine.fqdn]}
     units = ["chrony.service", "apt-daily-upgrade.timer", *(_SERVICES[role] if role else [])]
+    units += [f"ksm-backup@{b.name}.timer" for b in member.backups if b.server == machine.name]
     pem = connection.trust.root_ca_file.read_bytes()
     fingerprint = hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER))
     return HostFacts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,6 +34,8 @@ from ksm_onboard.verifying.vcenter_facts import (
     VmFacts,
 )
 from tests.unit.conftest import ROOT
+
+from .conftest import NOW
 
 World = Any  # the fixture's type lives in conftest
 Spoil = Callable[[World], World]
@@ -117,6 +120,15 @@ OPERATORS = "vsphere.local\\ksm-grabow-operators"
 INTRUDER = PermissionFacts(on="folder", principal="VSPHERE.LOCAL\\eve", role="Admin", is_group=False, propagate=True)
 
 SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
+    "backup too old": (
+        lambda w: replace(
+            w,
+            backups=w.backups.model_copy(
+                update={"newest": {**w.backups.newest, ("gra-file01", "outside"): NOW - timedelta(hours=25)}}
+            ),
+        ),
+        [("different", "backup", "gra-file01: data @ outside", "newest_backup")],
+    ),
     # the member
     "folder missing": (
         lambda w: w.with_vcenter(folders=("",)),
