@@ -31,6 +31,7 @@ _COMMANDS = {
     "configure": "flow:configure",
     "verify": "flow:verify",
     "report": "flow:report",
+    "baseline": "baseline:baseline",
     "onboard": "flow:onboard",
     "status": "flow:status",
     "env": "flow:env",

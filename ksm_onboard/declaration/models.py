@@ -335,6 +335,19 @@ class Freeze(Declared):
     )
 
 
+class Waiver(Declared):
+    """An exception from one policy rule, for a while."""
+
+    rule: Key = Field(description="the policy rule's id, for example alike-apart (docs/reference/policies.md)")
+    resource: str = Field(
+        min_length=1, max_length=80, description="name of the resource, or a pattern: gra-print01, gra-print*"
+    )
+    reason: str = Field(min_length=10, description="why it has to be so, and what is done instead")
+    owner: str = Field(min_length=2, description="who answers for it, by office")
+    granted: date = Field(description="the day on which it was granted, for example 2026-11-23")
+    expires: date = Field(description="the last day on which it holds, at most one year after it was granted")
+
+
 class WorkstationGroup(Declared):
     """Workstations that are not known one by one yet: their names are made and kept by the allocation."""
 
@@ -396,6 +409,9 @@ class MemberDeclaration(Declared):
     )
     freezes: dict[Key, Freeze] = Field(
         default_factory=dict, description="days on which nothing is switched over, by key"
+    )
+    waivers: dict[Key, Waiver] = Field(
+        default_factory=dict, description="exceptions from policy rules, by a key of their own"
     )
     devices: tuple[Device, ...] = Field(default=(), description="only where no list <member>.devices.csv lies beside")
     workstations: dict[Key, WorkstationGroup] = Field(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from ipaddress import IPv4Network
 from typing import cast
@@ -22,6 +23,7 @@ from ksm_onboard.planning.checks_capacity import check_capacity
 from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
 from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, check_services
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
+from ksm_onboard.planning.checks_waivers import check_waived_resources, check_waivers
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.deployed import Deployed
@@ -39,11 +41,13 @@ class Declarations:
     """Everything that is declared in one checkout: the platform, the catalogue, all members.
 
     ``deployed`` is what stands, by member; members that are not in it are not compared with what stands.
+    ``today`` is the day on which waivers are looked at; None: whether one has expired is not asked.
     """
 
     project: Project
     archetypes: Archetypes = field(default_factory=Archetypes)
     deployed: Mapping[str, Deployed] = field(default_factory=dict)
+    today: date | None = None
 
     @cached_property
     def platform(self) -> Loaded[PlatformDeclaration]:
@@ -104,7 +108,11 @@ class Declarations:
             found = check_member(scope)
             for check in (check_identity, check_zones, check_flows, check_applications, check_waves, check_backup):
                 found += bounded(check(scope))
+            found += bounded(check_waivers(scope, self.today))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
+            if scope.declared.waivers and shared_is_sound and not _has_errors(findings):
+                waived = plan_member(member, self.platform.content, self.catalogue).member
+                findings += bounded(check_waived_resources(scope, waived))
             if (stands := self.deployed.get(member.key)) is not None:
                 findings = superseding(findings, check_deployed(scope, stands))
                 # What is only declared otherwise than it stands can be planned, and its disks are looked at, too.

@@ -16,6 +16,7 @@ from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 from ksm_onboard.reporting import wording
+from ksm_onboard.reporting.baseline import Baseline
 from ksm_onboard.reporting.network_plan import network_plan_svg
 from ksm_onboard.reporting.protocol import RUN_OUTCOMES, ConfigurationSummary, Protocol, protocol
 from ksm_onboard.verifying.audit_report import AuditReport
@@ -43,16 +44,19 @@ def write_documents(
     audit: AuditReport,
     configuration: ConfigurationSummary | None,
     *,
+    baseline: Baseline | None = None,
     folder: Path,
     now: datetime,
     proof: ProofRecord | None = None,
 ) -> Documents:
     """Write the protocol of a member into ``folder``, each file whole or not at all.
 
-    ``configuration`` is the last run, ``proof`` the kept proof of the zones; None if there was none.
-    Raises NotReadyError if Graphviz is missing, ValueError if the audit is another member's.
+    ``configuration`` is the last run, ``proof`` the kept proof of the zones, ``baseline`` the coverage of
+    requirements; None if there was none. Raises NotReadyError if Graphviz is missing, ValueError if the
+    audit is another member's.
     """
-    content = protocol(plan, audit, configuration, data_centre=connection.vcenter.server, created=now, proof=proof)
+    server = connection.vcenter.server
+    content = protocol(plan, audit, configuration, baseline=baseline, data_centre=server, created=now, proof=proof)
     picture = network_plan_svg(plan)
     documents = Documents(
         html=folder / f"{PROTOCOL}.html", json=folder / f"{PROTOCOL}.json", network_plan=folder / NETWORK_PLAN_FILE

@@ -166,6 +166,14 @@ without_applications: [ghostscript]
 profiles: {kasse: {zone: clients, applications: [7zip], extra_applications: [gdal-tools], without_applications: []}}
 waves: {pilot: {title: Pilot, first_day: "2027-02-01", last_day: "2027-02-05", after: []}}
 freezes: {wahl: {first_day: "2027-09-01", last_day: "2027-09-30", reason: Wahl}}
+waivers:
+  umbau:
+    rule: network-closed
+    resource: gra-*
+    reason: Bis zum Umbau im Mai
+    owner: Leitung IT
+    granted: "2027-01-04"
+    expires: "2027-05-31"
 devices:
   - {hostname: gra-ws1, serial: AB12, mac: "02:00:00:00:00:01", site: rathaus, department: bauamt, profile: kasse,
      platform: linux, wave: pilot, replaces: PC-1}
