@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
-from ksm_onboard.declaration.models import Declared, Key
+from ksm_onboard.declaration.models import Day, Declared, Key
 
 Platform = Literal["linux", "windows", "web"]
 Component = Literal["client", "server", "web", "extension", "operating-system"]
@@ -62,7 +62,7 @@ class Application(Declared):
     component: Component = Field(description="where it is installed")
     licence: Licence = Field(description="how it is licensed")
     packages: Packages = Field(default=Packages(), description="where it comes from, per platform")
-    offered: bool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
+    offered: StrictBool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
     aliases: tuple[Alias, ...] = Field(
         default=(), description="names in Windows' list of installed software; * stands for any text"
     )
@@ -76,7 +76,7 @@ class Application(Declared):
     )
     conflicts: tuple[Key, ...] = Field(default=(), description="applications that cannot be on the same machine")
     successor: Key | None = Field(default=None, description="the entry that takes this one's place")
-    support_end: date | None = Field(default=None, description="last day of the vendor's support, where it is public")
+    support_end: Day | None = Field(default=None, description="last day of the vendor's support, where it is public")
     uncertain: tuple[Statement, ...] = Field(default=(), description="statements that nobody has confirmed yet")
     note: str = Field(default="", description="anything else that a reader should know")
 

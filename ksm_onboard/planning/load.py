@@ -10,7 +10,15 @@ from ipaddress import IPv4Network
 from typing import cast
 
 from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
-from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order, some
+from ksm_onboard.declaration.findings import (
+    DeclarationRefusedError,
+    Finding,
+    Place,
+    bounded,
+    in_order,
+    some,
+    without_explained,
+)
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
 from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
 from ksm_onboard.declaration.record import AllocationRecord, record_file
@@ -83,6 +91,9 @@ class Declarations:
         keys = self.member_keys if only is None else list(only)
         findings = [*self._of_platform(), *self._catalogue[1]]
         findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
+        if not isinstance(self.platform.source.data, dict):
+            # Every member builds on it: what they lack without it says nothing about them.
+            return in_order(findings)
         of_members: dict[Finding, dict[str, None]] = {}
         shared_is_sound = not _has_errors(findings)
         for key in keys:
@@ -95,7 +106,7 @@ class Declarations:
                 findings.append(found.finding)
         if only is None:
             findings += self._orphan_findings()
-        return in_order(findings)
+        return in_order(without_explained(findings))
 
     def _of_platform(self) -> list[Finding]:
         found = [*check_platform(self.platform), *check_services(self.platform)]
@@ -116,8 +127,11 @@ class Declarations:
             if (stands := self.deployed.get(member.key)) is not None:
                 findings = superseding(findings, check_deployed(scope, stands))
                 # What is only declared otherwise than it stands can be planned, and its disks are looked at, too.
-                plannable = shared_is_sound and not _has_errors(
-                    [f for f in findings if f.rule not in DECLARED_OTHERWISE]
+                named_alike = scope.record.short in (None, scope.declared.member.short)
+                plannable = (
+                    shared_is_sound
+                    and named_alike
+                    and not _has_errors([f for f in findings if f.rule not in DECLARED_OTHERWISE])
                 )
                 if plannable:
                     foreign = self._foreign_zones(member.key)

@@ -242,9 +242,9 @@ def test_a_wrong_default_is_reported_where_it_stands_and_says_whom_it_concerns(c
 
 
 def test_an_error_does_not_cause_others(checkout: Project, grabow: Path) -> None:
-    """A site with a mistake is set aside; those who refer to it are not accused of it."""
+    """A site with a mistake is set aside; those who refer to it are not accused. A misspelt key is not missing."""
     change(grabow, ("bauhof: {name: Bauhof,", "bauhof: {nmae: Bauhof,"))
-    assert {rule for rule, _, _ in found(checkout)} == {"unknown-key", "missing-key"}
+    assert [rule for rule, _, _ in found(checkout)] == ["unknown-key"]
 
 
 def test_a_declaration_with_errors_is_not_planned(checkout: Project, grabow: Path) -> None:
