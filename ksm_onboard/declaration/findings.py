@@ -73,18 +73,29 @@ def some(names: Sequence[str]) -> str:
 TOLD_ONE_BY_ONE = 1000
 
 
-def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The first thousand of ``findings``, and one more that says that there are others. The rest is never made."""
+def bounded(findings: Iterable[Finding], *, and_more: bool = False) -> Iterator[Finding]:
+    """The first thousand of ``findings``, and one more that says that there are others. The rest is never made.
+
+    ``and_more``: there are others that are not among ``findings``.
+    """
+    last: Finding | None = None
     for number, finding in enumerate(findings):
         if number >= TOLD_ONE_BY_ONE:
-            yield Finding(
-                rule="too-many-findings",
-                place=finding.place,
-                message=f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed",
-                hint="put right what is listed and check again",
-            )
+            yield _not_all(finding.place)
             return
         yield finding
+        last = finding
+    if and_more and last is not None:
+        yield _not_all(last.place)
+
+
+def _not_all(place: Place) -> Finding:
+    return Finding(
+        rule="too-many-findings",
+        place=place,
+        message=f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed",
+        hint="put right what is listed and check again",
+    )
 
 
 # Of findings at one value, those of the first kind say no more than those of the second.

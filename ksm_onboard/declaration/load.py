@@ -104,7 +104,8 @@ def validated(
             content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
             learnt = repair.learn(failed, source, model)
-            findings.extend(bounded(finding for finding in learnt if finding.place not in told))
+            fresh = (finding for finding in learnt if finding.place not in told)
+            findings.extend(bounded(fresh, and_more=_too_many(failed)))
             if () not in repair.set_aside and not _too_many(failed):
                 continue
             content = None
