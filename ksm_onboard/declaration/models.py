@@ -556,7 +556,7 @@ class StorageTier(Declared):
 
     description: str = Field(description="what it is for, as people read it in the vCenter")
     datastores: tuple[str, ...] = Field(min_length=1, description="datastores that disks of this tier may lie on")
-    encrypted: bool = Field(
+    encrypted: StrictBool = Field(
         default=False, description="true: the storage system encrypts what lies on it (vCenter cannot tell)"
     )
 

@@ -482,7 +482,7 @@ def _all_outside(scope: Scope, profile: str, hosts: Sequence[_Host]) -> Finding:
     )
 
 
-def _zone_references(scope: Scope) -> Iterator[Finding]:
+def zone_references(scope: Scope) -> Iterator[Finding]:
     """Zones that somebody stands in and that are not declared; told where the zone is removed, if it is."""
     declared = scope.declared
     used = {row.profile for row in scope.member.devices.rows}
@@ -857,7 +857,7 @@ _MEMBER_CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _networks,
     _legacy_networks,
     _addresses,
-    _zone_references,
+    zone_references,
     _names,
     _servers,
     _pairs,
