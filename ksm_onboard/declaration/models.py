@@ -368,8 +368,8 @@ class Waiver(Declared):
     )
     reason: str = Field(min_length=10, description="why it has to be so, and what is done instead")
     owner: str = Field(min_length=2, description="who answers for it, by office")
-    granted: date = Field(description="the day on which it was granted, for example 2026-11-23")
-    expires: date = Field(description="the last day on which it holds, at most one year after it was granted")
+    granted: Day = Field(description="the day on which it was granted, for example 2026-11-23")
+    expires: Day = Field(description="the last day on which it holds, at most one year after it was granted")
 
 
 class WorkstationGroup(Declared):
