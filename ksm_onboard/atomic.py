@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -13,22 +15,20 @@ def create_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     Raises FileExistsError, even where somebody else creates the file at the same moment,
     and OSError if it is not possible.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    fresh = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.chmod(mode)
+    with _beside(path, text, mode) as fresh:
         path.hardlink_to(fresh)
-    finally:
-        fresh.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Put ``text`` (UTF-8) at ``path``, creating its folder. Raises OSError if that is not possible."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _beside(path, text, mode) as fresh:
+        fresh.replace(path)
+
+
+@contextmanager
+def _beside(path: Path, text: str, mode: int) -> Iterator[Path]:
+    """A whole file with ``text`` in the folder of ``path``, gone afterwards unless it was moved."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     fresh = Path(name)
     try:
@@ -37,7 +37,6 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
             file.flush()
             os.fsync(file.fileno())
         fresh.chmod(mode)
-        fresh.replace(path)
-    except BaseException:
+        yield fresh
+    finally:
         fresh.unlink(missing_ok=True)
-        raise

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
 from ksm_onboard.errors import NotReadyError
+from ksm_onboard.lab.addresses import loopback_address
 from ksm_onboard.project import Project
 
 CONNECTION_VARIABLE = "KSM_CONNECTION"
@@ -51,8 +52,8 @@ class GuestAccess(_Section):
 
     user: str = Field(default="ops", description="account on every machine that the toolkit logs in with")
     private_key_file: Path = Field(description="its ssh key; the public one lies beside it as .pub")
-    port: int = Field(default=22, ge=1, le=65535, description="ssh port")
-    loopback_shift: int | None = Field(
+    port: StrictInt = Field(default=22, ge=1, le=65535, description="ssh port")
+    loopback_shift: StrictInt | None = Field(
         default=None,
         ge=0,
         le=128,
@@ -60,16 +61,8 @@ class GuestAccess(_Section):
     )
 
     def reachable_at(self, declared: IPv4Address) -> IPv4Address:
-        """The address at which a host with the ``declared`` address answers."""
-        if self.loopback_shift is None:
-            return declared
-        first, second, third, fourth = declared.packed
-        if first != 10 or second + self.loopback_shift > 255:
-            raise NotReadyError(
-                f"the lab cannot show a host at {declared}",
-                hint="the lab maps 10.0.0.0/9 onto the loopback network; declare addresses in that range",
-            )
-        return IPv4Address(bytes((127, second + self.loopback_shift, third, fourth)))
+        """The address at which a host with the ``declared`` address answers; see loopback_address for errors."""
+        return declared if self.loopback_shift is None else loopback_address(declared, self.loopback_shift)
 
     def public_key(self) -> str:
         """The public half of the key, as it goes into the guests' customisation."""
@@ -101,7 +94,7 @@ class Connection(_Section):
     """One data centre, as seen from this checkout."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="names the state folder: .state/<name>")
-    simulated: bool = Field(default=False, description="true for the lab; every report says so")
+    simulated: StrictBool = Field(default=False, description="true for the lab; every report says so")
     vcenter: VCenterAccess = Field(description="the vCenter and the account to log in with")
     guests: GuestAccess = Field(description="how servers and workstations are reached")
     trust: Trust = Field(description="what guests are told to trust")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -59,7 +60,7 @@ def check(
     if exported and deployed is False:
         raise typer.BadParameter("--deployed-state contradicts --no-deployed")
     project = find_project()
-    declarations = Declarations(project)
+    declarations = Declarations(project, today=date.today())
     for key in members or ():
         declarations.require(key)
     checked = members or declarations.member_keys

@@ -32,6 +32,7 @@ _COMMANDS = {
     "restore-test": "flow:restore_test",
     "verify": "flow:verify",
     "report": "flow:report",
+    "baseline": "baseline:baseline",
     "onboard": "flow:onboard",
     "status": "flow:status",
     "env": "flow:env",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StrictBool, StringConstraints
 
-from ksm_onboard.declaration.models import Declared, Key, WebAddress
+from ksm_onboard.declaration.models import Day, Declared, Key, WebAddress
 
 Platform = Literal["linux", "windows", "web"]
 Component = Literal["client", "server", "web", "extension", "operating-system"]
@@ -65,7 +65,7 @@ class Application(Declared):
     url: WebAddress | None = Field(
         default=None, description="where everybody reaches it in the browser; left out: every member under its own"
     )
-    offered: bool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
+    offered: StrictBool = Field(default=True, description="false: only recognised at a take-over, given to nobody")
     aliases: tuple[Alias, ...] = Field(
         default=(), description="names in Windows' list of installed software; * stands for any text"
     )
@@ -79,7 +79,7 @@ class Application(Declared):
     )
     conflicts: tuple[Key, ...] = Field(default=(), description="applications that cannot be on the same machine")
     successor: Key | None = Field(default=None, description="the entry that takes this one's place")
-    support_end: date | None = Field(default=None, description="last day of the vendor's support, where it is public")
+    support_end: Day | None = Field(default=None, description="last day of the vendor's support, where it is public")
     uncertain: tuple[Statement, ...] = Field(default=(), description="statements that nobody has confirmed yet")
     note: str = Field(default="", description="anything else that a reader should know")
 

@@ -177,7 +177,7 @@ class _Reader:
         order = [cell.strip().lower() for cell in cells]
         for position, column in enumerate(order):
             if column not in COLUMNS:
-                close = get_close_matches(column, COLUMNS, n=1)
+                close = _like(column)
                 self._add(
                     "csv-unknown-column",
                     line,
@@ -189,8 +189,9 @@ class _Reader:
                 )
             elif column in order[:position]:
                 self._add("csv-duplicate-column", line, position, f"the column '{column}' is there twice", value=column)
-        missing = [column for column in COLUMNS if column not in order and column not in OPTIONAL]
-        for column in missing:
+        misspelt = {close for column in order if column not in COLUMNS for close in _like(column)}
+        missing = [column for column in COLUMNS if column not in (*order, *OPTIONAL)]
+        for column in (column for column in missing if column not in misspelt):
             self._add(
                 "csv-missing-column",
                 line,
@@ -263,6 +264,11 @@ class _Reader:
             message = f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed"
             hint = "put right what is listed and check again"
         self.findings.append(Finding(rule, Place(self._file, line + 1, column), message, value, allowed, hint))
+
+
+def _like(column: str) -> list[str]:
+    """The known column that an unknown one is most like, if any."""
+    return get_close_matches(column, COLUMNS, n=1)
 
 
 def _refused(column: str, raw: str) -> tuple[Rule, str] | None:

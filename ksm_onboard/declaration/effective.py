@@ -18,7 +18,7 @@ from typing import Any, get_args
 from ksm_onboard.declaration.devices import DeviceList, device_file, inline_devices, read_devices
 from ksm_onboard.declaration.findings import Finding, Place, bounded
 from ksm_onboard.declaration.load import Loaded, load_file, validated
-from ksm_onboard.declaration.merging import Layer, Merged, layer_of, look, merge
+from ksm_onboard.declaration.merging import EVERY, Layer, Merged, layer_of, look, merge
 from ksm_onboard.declaration.models import MemberDeclaration, MemberKind, PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord, record_file
 from ksm_onboard.declaration.source import Loc, Located, read_yaml
@@ -107,12 +107,13 @@ def load_member(
         else:
             file = validated(path, located, MemberDeclaration, findings)
         return DeclaredMember(key, file, record, DeviceList(path), (*file.findings, *record.findings))
-    merged, more = _merged(located, platform, archetypes)
+    merged, more, empty = _merged(located, platform, archetypes)
     merged = _upon_record(merged, record)
     # A value that could not be read has no value either; that is not told a second time.
     unreadable = {finding.place for finding in findings}
     more = [finding for finding in more if finding.place not in unreadable]
-    file = validated(path, merged, MemberDeclaration, [*findings, *more])
+    absent = [loc for loc in empty if look(merged.data, loc)[1] == "absent"]
+    file = validated(path, merged, MemberDeclaration, [*findings, *more], absent)
     devices, of_devices = _devices(stacks, key, file)
     return DeclaredMember(key, file, record, devices, (*file.findings, *record.findings, *of_devices))
 
@@ -126,7 +127,8 @@ def _load_record(stacks: Path, key: str) -> Loaded[AllocationRecord]:
 
 def _merged(
     located: Located, platform: Loaded[PlatformDeclaration], archetypes: Archetypes
-) -> tuple[Merged, list[Finding]]:
+) -> tuple[Merged, list[Finding], list[Loc]]:
+    """The layers as one, what is wrong with them, and the paths that have no value where one must be."""
     findings: list[Finding] = []
     layers: list[Layer] = []
     if isinstance(platform.source, Located):
@@ -136,10 +138,33 @@ def _merged(
     for layer, refused in (archetypes.profiles, *archetypes.of_kind(_kind(located.data))):
         layers.append(layer)
         findings += refused
-    declaration, refused = _without_wrong_nulls(layer_of("declaration", located))
+    written = layer_of("declaration", located)
+    declaration, refused = _without_every(written)
+    declaration, empty = _without_wrong_nulls(declaration)
     layers.append(declaration)
     merged = merge(layers)
-    return merged, [*findings, *refused, *bounded(_removing_nothing(merged))]
+    findings += [*refused, *empty, *bounded(_removing_nothing(merged))]
+    return merged, findings, _wrong_nulls(written)
+
+
+def _without_every(layer: Layer) -> tuple[Layer, list[Finding]]:
+    """A member's own ``layer`` without entries that stand for all: those are for layers that members share."""
+    tables = {name: table for name, table in layer.data.items() if isinstance(table, dict) and EVERY in table}
+    if not tables:
+        return layer, []
+    findings = [
+        Finding(
+            rule="value-not-allowed",
+            place=layer.key_place((name, EVERY)),
+            message=f"{name}.{EVERY}: the entry '{EVERY}' is for the platform's defaults and archetypes only",
+            value=EVERY,
+            allowed="entries by name",
+            hint="state the value for each entry that it is meant for",
+        )
+        for name in tables
+    ]
+    kept = {name: {key: entry for key, entry in table.items() if key != EVERY} for name, table in tables.items()}
+    return replace(layer, data={**layer.data, **kept}), findings
 
 
 def _kind(data: Mapping[str, Any]) -> MemberKind:
@@ -217,7 +242,7 @@ def _nulls(data: Any, loc: Loc = ()) -> Iterator[Loc]:
 
 def _without_wrong_nulls(layer: Layer) -> tuple[Layer, list[Finding]]:
     """``layer`` without the nulls that remove nothing that may be removed, and a finding for each."""
-    wrong = [loc for loc in _nulls(layer.data) if not is_table(MemberDeclaration, loc[:-1]) and not _removable(loc)]
+    wrong = _wrong_nulls(layer)
     if not wrong:
         return layer, []
     findings = (
@@ -232,6 +257,10 @@ def _without_wrong_nulls(layer: Layer) -> tuple[Layer, list[Finding]]:
         if knows(MemberDeclaration, loc)
     )
     return replace(layer, data=_without(layer.data, set(wrong), ())), list(bounded(findings))
+
+
+def _wrong_nulls(layer: Layer) -> list[Loc]:
+    return [loc for loc in _nulls(layer.data) if not is_table(MemberDeclaration, loc[:-1]) and not _removable(loc)]
 
 
 def _removable(loc: Loc) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -73,18 +73,61 @@ def some(names: Sequence[str]) -> str:
 TOLD_ONE_BY_ONE = 1000
 
 
-def bounded(findings: Iterable[Finding]) -> Iterator[Finding]:
-    """The first thousand of ``findings``, and one more that says that there are others. The rest is never made."""
+def bounded(findings: Iterable[Finding], *, and_more: bool = False) -> Iterator[Finding]:
+    """The first thousand of ``findings``, and one more that says that there are others. The rest is never made.
+
+    ``and_more``: there are others that are not among ``findings``.
+    """
+    last: Finding | None = None
     for number, finding in enumerate(findings):
         if number >= TOLD_ONE_BY_ONE:
-            yield Finding(
-                rule="too-many-findings",
-                place=finding.place,
-                message=f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed",
-                hint="put right what is listed and check again",
-            )
+            yield _not_all(finding.place)
             return
         yield finding
+        last = finding
+    if and_more and last is not None:
+        yield _not_all(last.place)
+
+
+def _not_all(place: Place) -> Finding:
+    return Finding(
+        rule="too-many-findings",
+        place=place,
+        message=f"more than {TOLD_ONE_BY_ONE} findings; those from here on are not listed",
+        hint="put right what is listed and check again",
+    )
+
+
+# Of findings at one value, those of the first kind say no more than those of the second.
+_EXPLAINED_BY: Mapping[Rule, frozenset[Rule]] = {
+    "allocation-contradicts": frozenset(
+        (
+            "immutable-changed",
+            "address-outside-zone",
+            "address-reserved",
+            "address-twice",
+            "zone-outside-block",
+            "zone-overlap",
+            "zone-too-small",
+            "vlan-twice",
+            "block-overlap",
+        )
+    ),
+    "address-outside-zone": frozenset(("immutable-changed", "workplace-zone", "ot-shared", "school-nets-mixed")),
+    "address-reserved": frozenset(("immutable-changed",)),
+    "address-twice": frozenset(("immutable-changed",)),
+    "zone-outside-block": frozenset(("immutable-changed",)),
+    "zone-overlap": frozenset(("immutable-changed",)),
+    "vlan-twice": frozenset(("immutable-changed",)),
+}
+
+
+def without_explained(findings: Sequence[Finding]) -> list[Finding]:
+    """``findings`` without those that another one at the same value explains: one defect is told once."""
+    at: dict[Place, set[Rule]] = {}
+    for finding in findings:
+        at.setdefault(finding.place, set()).add(finding.rule)
+    return [f for f in findings if not _EXPLAINED_BY.get(f.rule, frozenset()) & at[f.place]]
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

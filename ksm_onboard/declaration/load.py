@@ -7,7 +7,7 @@ the same run. A declaration that had any error is never planned from (see planni
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from ksm_onboard.declaration.catalogue import Application, CatalogueFile
 from ksm_onboard.declaration.findings import TOLD_ONE_BY_ONE, Finding, Place, bounded
-from ksm_onboard.declaration.schema_errors import finding_for
+from ksm_onboard.declaration.schema_errors import findings_for
 from ksm_onboard.declaration.source import Loc, Written, read_yaml
 from ksm_onboard.declaration.stand_ins import stand_in_for
 
@@ -50,11 +50,22 @@ class Loaded(Generic[Model]):
 
     def mentions(self, *loc: str | int) -> bool:
         """Whether there is an entry at this path that was set aside for an error of its own."""
-        return loc in self._holding_aside or any(loc[:length] in self.set_aside for length in range(1, len(loc) + 1))
+        return loc in self._holding_aside or any(loc[:length] in self._aside for length in range(1, len(loc) + 1))
+
+    def is_whole(self, *loc: str | int) -> bool:
+        """Whether all that its author wrote at and below this path of ``content`` is in force."""
+        below = len(loc)
+        return not self.mentions(*loc) and not any(written[:below] == loc for written in self.stand_ins)
+
+    @cached_property
+    def _aside(self) -> frozenset[Loc]:
+        """What was set aside; with a key in capitals also what refers to it in small letters."""
+        small = (tuple(part.lower() if isinstance(part, str) else part for part in loc) for loc in self.set_aside)
+        return self.set_aside.union(small)
 
     @cached_property
     def _holding_aside(self) -> frozenset[Loc]:
-        return frozenset(aside[:length] for aside in self.set_aside for length in range(1, len(aside) + 1))
+        return frozenset(aside[:length] for aside in self._aside for length in range(1, len(aside) + 1))
 
     def is_sound(self, *loc: str | int) -> bool:
         """Whether the value at this path of ``content`` is its author's, not a stand-in."""
@@ -77,18 +88,24 @@ def load_file(file: Path, model: type[Model]) -> Loaded[Model]:
     return validated(file, located, model, findings)
 
 
-def validated(file: Path, source: Written, model: type[Model], findings: list[Finding]) -> Loaded[Model]:
-    """The data of ``source`` as ``model``, with the findings of reading it and those of validating it."""
+def validated(
+    file: Path, source: Written, model: type[Model], findings: list[Finding], absent: Iterable[Loc] = ()
+) -> Loaded[Model]:
+    """The data of ``source`` as ``model``, with the findings of reading it and those of validating it.
+
+    ``absent``: the paths of what ``findings`` say is missing.
+    """
     findings = list(bounded(findings))
     told = {finding.place for finding in findings}
-    repair = _Repair()
+    repair = _Repair(set_aside=set(absent))
     while True:
         repair.index.clear()
         try:
             content = model.model_validate(repair.applied_to(source.data, ()))
         except ValidationError as failed:
             learnt = repair.learn(failed, source, model)
-            findings.extend(bounded(finding for finding in learnt if finding.place not in told))
+            fresh = (finding for finding in learnt if finding.place not in told)
+            findings.extend(bounded(fresh, and_more=_too_many(failed)))
             if () not in repair.set_aside and not _too_many(failed):
                 continue
             content = None
@@ -128,7 +145,7 @@ class _Repair:
                 self.standing_in.setdefault(loc[:-1], {})[str(loc[-1])] = stand_in
             else:
                 self.set_aside.add(loc[:-1] if missing else loc)
-        return (finding_for(error, loc, source, model, at_key="[key]" in error["loc"]) for error, loc in told)
+        return findings_for(told, source, model)
 
     def applied_to(self, data: Any, loc: Loc) -> Any:
         """A copy of ``data`` with the repairs made; ``index`` keeps the original list positions."""

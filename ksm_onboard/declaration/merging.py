@@ -132,8 +132,9 @@ class Merged:
     def _words(self, loc: Loc) -> tuple[list[Origin], Place | None]:
         """The layers' words on ``loc``, nearest first, down to the one that removes it, and the place of that."""
         found: list[Origin] = []
+        said = [layer for layer in reversed(self.layers) if layer.name != "allocation"]
         for path in self._paths(loc):
-            for layer in reversed(self.layers):
+            for layer in said:
                 value, outcome = look(layer.data, path)
                 if outcome == "found":
                     found.append(Origin(layer, path, value))
@@ -141,6 +142,11 @@ class Merged:
                     return found, layer.place(path)
                 elif outcome == "cut":
                     return found, None
+        # What was given out is farther than all that people say, however they say it.
+        for layer in self.layers:
+            value, outcome = look(layer.data, loc) if layer.name == "allocation" else (None, "absent")
+            if outcome == "found":
+                found.append(Origin(layer, loc, value))
         return found, None
 
     def _paths(self, loc: Loc) -> Iterator[Loc]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, LiteralString
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -38,28 +38,41 @@ PATH_PATTERN = r"^(/\.{0,2}[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 AbsolutePath = Annotated[str, StringConstraints(pattern=PATH_PATTERN)]
 SshHostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/]+=*$")]
 SHORT_PATTERN = r"^[a-z]{2,4}$"
+TEXT_PATTERN = r"^\S([\s\S]*\S)?$"
+Text = Annotated[str, StringConstraints(min_length=2, pattern=TEXT_PATTERN)]
+"""What people read. Blanks around it are a slip, which only quotation marks let in."""
+
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+ADDRESS_PATTERN = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
+NETWORK_PATTERN = rf"^{_OCTET}(\.{_OCTET}){{3}}/(3[0-2]|[12]?[0-9])$"
+DAY_PATTERN = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/?=&#%-]*)?$")]
 """Where an application is reached in a browser; nothing is offered unencrypted."""
 
 
-def _written_out(value: object) -> object:
-    """Numbers would be taken for addresses (5 for 0.0.0.5), which nobody means."""
-    if isinstance(value, bool | int | float):
-        raise PydanticCustomError("wrong_type", "an address is written out, for example 10.64.12.11")
-    return value
+def _written(pattern: str, error: LiteralString, message: LiteralString) -> BeforeValidator:
+    """One way to write a value: libraries take more (5 for 0.0.0.5, 0 for a day of 1970), which nobody means."""
+    form = re.compile(pattern)
+
+    def checked(value: object) -> object:
+        if isinstance(value, str) and not form.fullmatch(value):
+            raise PydanticCustomError(error, message)
+        if isinstance(value, bool | int | float):
+            raise PydanticCustomError("wrong_type", message)
+        return value
+
+    return BeforeValidator(checked)
 
 
-def _with_prefix(value: object) -> object:
-    """Without a prefix length a network would be a single address, which nobody means."""
-    if isinstance(value, str) and not _PREFIX_LENGTH.search(value):
-        raise PydanticCustomError("ip_v4_network", "a network has a prefix length")
-    return _written_out(value)
-
-
-_PREFIX_LENGTH = re.compile(r"/\d{1,2}$")
-Address = Annotated[IPv4Address, BeforeValidator(_written_out)]
-Network = Annotated[IPv4Network, BeforeValidator(_with_prefix)]
+Address = Annotated[
+    IPv4Address, _written(ADDRESS_PATTERN, "ip_v4_address", "an address is written out, for example 10.64.12.11")
+]
+Network = Annotated[
+    IPv4Network,
+    _written(NETWORK_PATTERN, "ip_v4_network", "a network is written as address/prefix, for example 10.64.12.0/24"),
+]
+Day = Annotated[date, _written(DAY_PATTERN, "not_a_day", "a day is written as year-month-day, for example 2027-03-01")]
 
 FlowEnd = Annotated[
     str,
@@ -100,6 +113,7 @@ PATTERNS_IN_WORDS = {
     MAC_PATTERN: "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",
     OLD_NAME_PATTERN: "the old device's name: letters, digits and . _ -, at most 63 characters",
     SERVICE_LEVEL_PATTERN: "1, 2, 3 or 4",
+    TEXT_PATTERN: "text that neither begins nor ends with a blank",
 }
 """What each pattern means, for messages."""
 
@@ -108,7 +122,17 @@ MemberKind = Literal[
 ]
 ServerRole = Literal["dns", "file", "print", "database", "application"]
 SectionKey = Literal["A", "B"]
+
+
+def _not_a_truth_value(value: object) -> object:
+    """``true`` would be taken for 1."""
+    if isinstance(value, bool):
+        raise PydanticCustomError("wrong_type", "a level from 1 to 4 is expected here")
+    return value
+
+
 ServiceLevel = Literal[1, 2, 3, 4]
+DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
@@ -141,7 +165,7 @@ ZoneKey = Literal[
 class Declared(BaseModel):
     """Base of everything people write: frozen, and a key that is not known is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- the member ---------------------------------------------------------------------------
@@ -151,13 +175,13 @@ class Member(Declared):
     """Who the member is."""
 
     key: Key = Field(description="short name; also the name of the stack and of the file")
-    name: str = Field(min_length=2, description="official name, for example 'Stadt Grabow'")
+    name: Text = Field(description="official name, for example 'Stadt Grabow'")
     kind: MemberKind = Field(description="decides the archetype that the declaration starts from")
     short: Annotated[str, StringConstraints(pattern=SHORT_PATTERN)] = Field(
         description="prefix of host names, two to four letters"
     )
     dns_domain: DnsDomain = Field(description="domain of all the member's hosts, for example grabow.internal")
-    responsible: str = Field(min_length=2, description="who signs the hand-over for the member")
+    responsible: Text = Field(description="who signs the hand-over for the member")
 
 
 class Protection(Declared):
@@ -171,14 +195,14 @@ class Protection(Declared):
 class Site(Declared):
     """A building where people of the member work."""
 
-    name: str = Field(min_length=2, description="what people call it, for example Rathaus")
-    address: str = Field(min_length=2, description="street, postal code and town")
+    name: Text = Field(description="what people call it, for example Rathaus")
+    address: Text = Field(description="street, postal code and town")
 
 
 class Department(Declared):
     """A department that has workstations."""
 
-    name: str = Field(min_length=2, description="official name, for example Kämmerei")
+    name: Text = Field(description="official name, for example Kämmerei")
 
 
 class LegacyNetwork(Declared):
@@ -188,7 +212,7 @@ class LegacyNetwork(Declared):
     nat: Network | None = Field(
         default=None, description="addresses under which the data centre sees it; as many as the network has"
     )
-    quarantine: bool = Field(
+    quarantine: StrictBool = Field(
         default=False, description="true: reachable from the zone quarantine only, without a route to anywhere else"
     )
 
@@ -280,7 +304,7 @@ class Server(Declared):
     cpus: StrictInt = Field(ge=1, le=64, description="virtual processors")
     memory_gib: StrictInt = Field(ge=1, le=1024, description="memory in GiB")
     tier: Key = Field(description="storage tier of the system disk")
-    service_level: ServiceLevel = Field(
+    service_level: DeclaredLevel = Field(
         description="how soon it must run again: 1 identity and network, 2 citizens and finance, 3 standard, 4 archive"
     )
     disks: dict[Key, DataDisk] = Field(default_factory=dict, description="data disks by name; they outlive the VM")
@@ -306,7 +330,7 @@ class PrintQueue(Declared):
     server: ServerKey = Field(description="the print server, by its key; its partners serve the queue, too")
     site: Key = Field(description="where the printer stands, by the site's key")
     address: Address | None = Field(default=None, description="left out: allocated")
-    model: str = Field(min_length=2, description="maker and model, for example Kyocera ECOSYS P3260dn")
+    model: Text = Field(description="maker and model, for example Kyocera ECOSYS P3260dn")
 
 
 class Database(Declared):
@@ -334,20 +358,33 @@ class Wave(Declared):
     """A group of devices that are switched over together."""
 
     title: str = Field(default="", description="what people call it, for example Kämmerei und Kasse")
-    first_day: date | None = Field(default=None, description="for example 2027-03-01; left out: not fixed yet")
-    last_day: date | None = Field(default=None, description="last day of the switch-over, included")
+    first_day: Day | None = Field(default=None, description="for example 2027-03-01; left out: not fixed yet")
+    last_day: Day | None = Field(default=None, description="last day of the switch-over, included")
     after: tuple[Key, ...] = Field(default=(), description="waves that must be finished before this one begins")
 
 
 class Freeze(Declared):
     """Days on which nothing is switched over: elections, year-end closing."""
 
-    first_day: date = Field(description="first day without switch-overs, for example 2026-12-14")
-    last_day: date = Field(description="last day without switch-overs, included")
-    reason: str = Field(min_length=2, description="for example Jahresabschluss")
+    first_day: Day = Field(description="first day without switch-overs, for example 2026-12-14")
+    last_day: Day = Field(description="last day without switch-overs, included")
+    reason: Text = Field(description="for example Jahresabschluss")
     departments: tuple[Key, ...] | None = Field(
         default=None, description="only these departments keep still, for example kaemmerei; left out: all of them"
     )
+
+
+class Waiver(Declared):
+    """An exception from one policy rule, for a while."""
+
+    rule: Key = Field(description="the policy rule's id, for example alike-apart (docs/reference/policies.md)")
+    resource: str = Field(
+        min_length=1, max_length=80, description="name of the resource, or a pattern: gra-print01, gra-print*"
+    )
+    reason: str = Field(min_length=10, description="why it has to be so, and what is done instead")
+    owner: str = Field(min_length=2, description="who answers for it, by office")
+    granted: Day = Field(description="the day on which it was granted, for example 2026-11-23")
+    expires: Day = Field(description="the last day on which it holds, at most one year after it was granted")
 
 
 class WorkstationGroup(Declared):
@@ -419,6 +456,9 @@ class MemberDeclaration(Declared):
     freezes: dict[Key, Freeze] = Field(
         default_factory=dict, description="days on which nothing is switched over, by key"
     )
+    waivers: dict[Key, Waiver] = Field(
+        default_factory=dict, description="exceptions from policy rules, by a key of their own"
+    )
     devices: tuple[Device, ...] = Field(default=(), description="only where no list <member>.devices.csv lies beside")
     workstations: dict[Key, WorkstationGroup] = Field(
         default_factory=dict, description="groups of workstations that are not known one by one yet"
@@ -432,9 +472,9 @@ class PlatformIdentity(Declared):
     """Who runs the data centre."""
 
     key: Key = Field(description="short name; also the name of the stack and of the file")
-    name: str = Field(min_length=2, description="official name of the data centre")
-    operator: str = Field(min_length=2, description="who runs it")
-    responsible: str = Field(min_length=2, description="who signs the hand-over for the data centre")
+    name: Text = Field(description="official name of the data centre")
+    operator: Text = Field(description="who runs it")
+    responsible: Text = Field(description="who signs the hand-over for the data centre")
 
 
 class Switch(Declared):
@@ -550,7 +590,7 @@ class StorageTier(Declared):
     """A class of storage that declarations refer to; becomes a storage policy."""
 
     description: str = Field(description="what it is for, as people read it in the vCenter")
-    encrypted: bool = Field(
+    encrypted: StrictBool = Field(
         default=False, description="true: the storage system encrypts what lies on it (vCenter cannot tell)"
     )
 
@@ -622,7 +662,7 @@ class SharedNetwork(Declared):
 class ServiceLevelTarget(Declared):
     """How much may be lost and how long something may be away."""
 
-    title: str = Field(min_length=2, description="what belongs to it")
+    title: Text = Field(description="what belongs to it")
     rpo_hours: StrictInt = Field(ge=0, description="recovery point: data of at most so many hours are lost")
     rto_hours: StrictInt = Field(ge=0, description="recovery time: it runs again within so many hours")
 
@@ -686,7 +726,7 @@ class BackupRetention(Declared):
 class BackupClass(Declared):
     """How data are backed up (BSI CON.3.A1: loss that is bearable, copies, keeping)."""
 
-    title: str = Field(min_length=2, description="what people call it, for example stündlich")
+    title: Text = Field(description="what people call it, for example stündlich")
     rpo_hours: StrictInt = Field(ge=1, le=168, description="data of at most so many hours are lost")
     keep: BackupRetention = Field(description="how long backups are kept")
     copies: tuple[BackupPlace, ...] = Field(

@@ -90,6 +90,12 @@ class AllocationRecord(Declared):
         default=Retired(), description="what is no longer declared, and stays reserved until it is released"
     )
 
+    @property
+    def short(self) -> str | None:
+        """The prefix of host names that all recorded servers share; None where there is none, or not one."""
+        prefixes = {name.split("-", 1)[0] for name in self.sections}
+        return prefixes.pop() if len(prefixes) == 1 else None
+
 
 def record_file(stacks: Path, member: str) -> Path:
     """Where the record of ``member`` lies."""

@@ -163,6 +163,12 @@ Rule = Literal[
     "wave-days",
     "wave-order",
     "wave-in-freeze",
+    # exceptions from policies
+    "waiver-rule-unknown",
+    "waiver-days",
+    "waiver-too-long",
+    "waiver-expired",
+    "waiver-resource-unknown",
     # what never changes
     "immutable-changed",
     "deployed-removed",

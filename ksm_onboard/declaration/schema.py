@@ -20,7 +20,14 @@ from ksm_onboard.connection import Connection
 from ksm_onboard.declaration.catalogue import CatalogueFile
 from ksm_onboard.declaration.effective import BASED_ON
 from ksm_onboard.declaration.merging import EVERY
-from ksm_onboard.declaration.models import MemberDeclaration, MemberKind, PlatformDeclaration
+from ksm_onboard.declaration.models import (
+    ADDRESS_PATTERN,
+    DAY_PATTERN,
+    NETWORK_PATTERN,
+    MemberDeclaration,
+    MemberKind,
+    PlatformDeclaration,
+)
 from ksm_onboard.declaration.record import AllocationRecord
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -28,14 +35,11 @@ FOLDER = Path("docs/schema")
 
 SchemaName = Literal["member", "archetype", "profiles", "platform", "catalogue", "allocation", "connection"]
 
-_OCTET = r"(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
-_ADDRESS = rf"^{_OCTET}(\.{_OCTET}){{3}}$"
-_NETWORK = rf"^{_OCTET}(\.{_OCTET}){{3}}/(3[0-2]|[12]?[0-9])$"
 # Formats are comments in this dialect unless a reader chooses otherwise; patterns always count.
 _FORMATS: dict[str, dict[str, str]] = {
-    "ipv4": {"format": "ipv4", "pattern": _ADDRESS},
-    "ipv4network": {"pattern": _NETWORK},
-    "date": {"format": "date", "pattern": r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"},
+    "ipv4": {"format": "ipv4", "pattern": ADDRESS_PATTERN},
+    "ipv4network": {"pattern": NETWORK_PATTERN},
+    "date": {"format": "date", "pattern": DAY_PATTERN},
     "path": {},
 }
 _ALREADY_SAID = ("title", "default")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -27,6 +27,7 @@ _RULES: dict[str, Rule] = {
     "too_short": "too-few",
     "ip_v4_address": "wrong-format",
     "ip_v4_network": "wrong-format",
+    "not_a_day": "wrong-format",
 }
 
 
@@ -48,10 +49,47 @@ _NEEDED = {
     "date_from_datetime_inexact": "a day without a time, for example 2027-03-01,",
     "ip_v4_address": "an IPv4 address, for example 10.64.12.11,",
     "ip_v4_network": "a network, for example 10.64.12.0/24,",
+    "too_short": "at least one entry",
 }
 
 
-def finding_for(
+def findings_for(
+    told: Sequence[tuple[Mapping[str, Any], Loc]], source: Written, model: type[BaseModel]
+) -> Iterator[Finding]:
+    """The findings for pydantic's errors, each with its path; keys missing in one place are one finding.
+
+    A key that is missing because it is misspelt is told once, as the unknown one.
+    """
+    misspelt = {(*loc[:-1], close) for e, loc in told if e["type"] == "extra_forbidden" for close in _close(loc, model)}
+    missing: dict[Loc, list[str]] = {}
+    for error, loc in told:
+        if error["type"] == "missing" and loc not in misspelt:
+            missing.setdefault(loc[:-1], []).append(str(loc[-1]))
+    for error, loc in told:
+        if error["type"] != "missing":
+            yield _finding_for(error, loc, source, model, at_key="[key]" in error["loc"])
+        elif names := missing.pop(loc[:-1], None):
+            yield _missing(names, loc, source)
+
+
+def _missing(names: Sequence[str], loc: Loc, source: Written) -> Finding:
+    keys = ", ".join(f"'{name}'" for name in names)
+    around = source.written(loc)[:-1]
+    return Finding(
+        rule="missing-key",
+        place=source.place(loc),
+        message=(f"the key {keys} is missing" if len(names) == 1 else f"the keys {keys} are missing")
+        + (f" in {_dotted(around)}" if around else ""),
+        hint="add " + ", ".join(f"{name}: …" for name in names),
+    )
+
+
+def _close(loc: Loc, model: type[BaseModel]) -> list[str]:
+    """The known key that the unknown one at ``loc`` is most like, if any."""
+    return difflib.get_close_matches(str(loc[-1]), keys_at(model, loc[:-1]), n=1)
+
+
+def _finding_for(
     error: Mapping[str, Any], loc: Loc, source: Written, model: type[BaseModel], *, at_key: bool = False
 ) -> Finding:
     """The finding for one pydantic error at ``loc``; paths are named as their author wrote them."""
@@ -61,8 +99,7 @@ def finding_for(
     value = error.get("input")
     shown = None if isinstance(value, dict | list) else str(value)
     if rule == "unknown-key":
-        known = keys_at(model, loc[:-1])
-        close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+        known, close = keys_at(model, loc[:-1]), _close(loc, model)
         return Finding(
             rule=rule,
             place=source.key_place(loc),
@@ -70,13 +107,6 @@ def finding_for(
             value=str(loc[-1]),
             allowed=", ".join(known) or None,
             hint=f"did you mean '{close[0]}'?" if close else "remove it, or look the key up in docs/reference",
-        )
-    if rule == "missing-key":
-        return Finding(
-            rule=rule,
-            place=source.place(loc),
-            message=f"the key '{loc[-1]}' is missing" + (f" in {_dotted(written[:-1])}" if len(loc) > 1 else ""),
-            hint=f"add {loc[-1]}: …",
         )
     return Finding(
         rule=rule,

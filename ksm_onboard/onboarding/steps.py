@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.configuring.inventory import (
@@ -23,7 +24,7 @@ from ksm_onboard.configuring.inventory import (
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
-from ksm_onboard.errors import OnboardError
+from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
@@ -31,12 +32,15 @@ from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
 from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.planning.load import PLATFORM
-from ksm_onboard.planning.plan import Plan
+from ksm_onboard.planning.plan import Plan, WaiverPlan
+from ksm_onboard.policies.judge import Waiver, judge
+from ksm_onboard.policies.resources import from_state
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.driver import Driver, EngineRun
 from ksm_onboard.provisioning.environment import Engine
+from ksm_onboard.reporting.baseline import Baseline, baseline
 from ksm_onboard.reporting.documents import Documents, write_documents
 from ksm_onboard.reporting.protocol import summarise
 from ksm_onboard.vcenter import host_keys, session
@@ -197,6 +201,7 @@ class Onboarding:
             load_audit(self.reports),
             summarise(run) if run else None,
             restores=load_restores(self.reports),
+            baseline=self.baseline(),
             folder=self.reports,
             now=datetime.now(UTC),
             proof=kept_proof(self.project, self.plan, self.reports),
@@ -209,6 +214,21 @@ class Onboarding:
         known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.member
         write_atomically(known_hosts, known_hosts_text(self.connection, machines, self._host_keys()))
         return known_hosts
+
+    def baseline(self) -> Baseline:
+        """How far the requirements of BSI IT-Grundschutz are fulfilled, by both stacks' states and the last audit."""
+        today = datetime.now(UTC).astimezone(ZoneInfo(self.plan.platform.baseline.timezone)).date()
+        member, platform = self._driver.state(self.member), self._driver.state(PLATFORM)
+        verdicts = [
+            *(judge(from_state(platform), today) if platform else ()),
+            # The waivers that are declared now, whether or not the stack has been brought up to date since.
+            *(judge(from_state(member), today, map(_waiver, self.plan.member.waivers)) if member else ()),
+        ]
+        try:
+            audit: AuditReport | None = load_audit(self.reports)
+        except NotReadyError:
+            audit = None
+        return baseline(self.plan, verdicts, audit)
 
     # --- what is there ----------------------------------------------------------------------
 
@@ -231,3 +251,14 @@ class Onboarding:
             published = host_keys(vcenter, self.plan.member.folder)
         in_lab = self._lab_workstations() if self.connection.simulated else {}
         return {**published, **in_lab, **self.shared.host_keys()}
+
+
+def _waiver(planned: WaiverPlan) -> Waiver:
+    return Waiver(
+        key=planned.key,
+        rule=planned.rule,
+        resource=planned.resource,
+        reason=planned.reason,
+        owner=planned.owner,
+        expires=planned.expires,
+    )

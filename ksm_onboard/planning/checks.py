@@ -10,16 +10,17 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from itertools import pairwise
 from typing import NamedTuple
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place, bounded, some
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded
+from ksm_onboard.declaration.merging import Merged, look
 from ksm_onboard.declaration.models import (
     HOST_NAME_LENGTH,
     MemberDeclaration,
@@ -71,6 +72,10 @@ class Scope:
     def unknown(self, rule: Rule, what: str, value: str, known: Iterable[str], *loc: str | int) -> Finding:
         """A reference that leads nowhere."""
         return unknown(rule, what, value, known, self.file.place(*loc))
+
+    def removed_at(self, *loc: str | int) -> Place | None:
+        """Where the declaration removes what a farther layer states; None if it does not."""
+        return self.member.layers.removed_at(loc) if self.member.layers is not None else None
 
 
 def unknown(rule: Rule, what: str, value: str, known: Iterable[str], place: Place) -> Finding:
@@ -182,6 +187,8 @@ def _allocation(scope: Scope) -> Iterator[Finding]:
     declared, record, key = scope.declared, scope.record, scope.member.key
     if not scope.file.is_sound("member", "short") or scope.member.record.findings:
         return
+    if record.short not in (None, declared.member.short):
+        return  # Nothing is given out under the other prefix; that it changed is told as such.
     hint = f"run: ksm-onboard allocate {key}"
     if scope.member.record.content is None:
         yield Finding(
@@ -202,7 +209,7 @@ def _allocation(scope: Scope) -> Iterator[Finding]:
         *((f"the printer {k}", p.address, ("printers", k)) for k, p in declared.printers.items()),
     ]
     for what, given, loc in entries:
-        if given is None:
+        if given is None and scope.file.is_whole(*loc):
             yield Finding(
                 rule="not-allocated",
                 place=scope.file.key_place(*loc),
@@ -216,12 +223,13 @@ def _allocation(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             rule="not-allocated",
             place=scope.member.devices.place(lacking[0]),
-            message=f"{len(names)} workstations have no address yet: {some(names)}",
+            message=f"no address has been given out yet for {some(names)}",
             hint=hint,
         )
     made = Counter(record.workstations.values())
     for group, wanted in declared.workstations.items():
-        if made[group] != wanted.count:
+        sound = all(getattr(wanted, column) in getattr(declared, table) for column, _, table in _REFERENCES)
+        if made[group] != wanted.count and sound and scope.file.is_whole("workstations", group):
             yield Finding(
                 rule="not-allocated",
                 place=scope.file.place("workstations", group, "count"),
@@ -277,16 +285,10 @@ def _networks(scope: Scope) -> Iterator[Finding]:
                 message=f"the zone {key} has no size",
                 allowed="prefix, for example 24; or cidr where the network is fixed",
             )
-    for index, (key, cidr) in enumerate(networks):
+    if block is not None:
+        yield from _outside_block(scope, block, networks)
+    for key, cidr in networks:
         place = scope.file.place("zones", key, "cidr")
-        if block is not None and not cidr.subnet_of(block):
-            yield Finding(
-                rule="zone-outside-block",
-                place=place,
-                message=f"the zone {key} ({cidr}) lies outside the member's block",
-                value=str(cidr),
-                allowed=f"a network inside {block}",
-            )
         if cidr.prefixlen > _SMALLEST_ZONE_PREFIX:
             yield Finding(
                 rule="zone-too-small",
@@ -295,15 +297,57 @@ def _networks(scope: Scope) -> Iterator[Finding]:
                 value=str(cidr),
                 allowed=f"/{_SMALLEST_ZONE_PREFIX} or larger",
             )
-        for other_key, other in networks[:index]:
-            if cidr.overlaps(other):
-                yield Finding(
-                    rule="zone-overlap",
-                    place=place,
-                    message=f"the zone {key} ({cidr}) overlaps the zone {other_key} ({other})",
-                    value=str(cidr),
-                    hint=f"the other zone is at {scope.file.place('zones', other_key, 'cidr')}",
-                )
+    yield from _overlaps(scope, networks)
+
+
+def _outside_block(
+    scope: Scope, block: IPv4Network, networks: Sequence[tuple[ZoneKey, IPv4Network]]
+) -> Iterator[Finding]:
+    """Zones that do not lie in the block; where the block is not the one that was given out, only that is told."""
+    given_out = scope.record.block
+    outside = [(key, cidr) for key, cidr in networks if not cidr.subnet_of(block)]
+    if given_out is not None and given_out != block:
+        outside = [(key, cidr) for key, cidr in outside if not cidr.subnet_of(given_out)]
+    if len(outside) > 1 and len(outside) == len(networks):
+        yield Finding(
+            rule="zone-outside-block",
+            place=scope.file.place("networks", "block"),
+            message=f"none of the zones lies in the block {block}: "
+            + some([f"{key} ({cidr})" for key, cidr in outside]),
+            value=str(block),
+            allowed="a block that holds the zones",
+        )
+        return
+    for key, cidr in outside:
+        yield Finding(
+            rule="zone-outside-block",
+            place=scope.file.place("zones", key, "cidr"),
+            message=f"the zone {key} ({cidr}) lies outside the member's block",
+            value=str(cidr),
+            allowed=f"a network inside {block}",
+        )
+
+
+def _overlaps(scope: Scope, networks: Sequence[tuple[ZoneKey, IPv4Network]]) -> Iterator[Finding]:
+    """Zones that overlap: of two, the one is accused whose network is stated nearer to the member."""
+    accused: dict[ZoneKey, list[ZoneKey]] = defaultdict(list)
+    cidrs = dict(networks)
+    for index, (key, cidr) in enumerate(networks):
+        for other, other_cidr in networks[:index]:
+            if cidr.overlaps(other_cidr):
+                mine = scope.file.place("zones", key, "cidr")
+                nearest = scope.member.nearest(("zones", key, "cidr"), ("zones", other, "cidr"))
+                first, second = (key, other) if nearest == mine else (other, key)
+                accused[first].append(second)
+    for key, others in accused.items():
+        yield Finding(
+            rule="zone-overlap",
+            place=scope.file.place("zones", key, "cidr"),
+            message=f"the zone {key} ({cidrs[key]}) overlaps "
+            + some([f"the zone {other} ({cidrs[other]})" for other in others]),
+            value=str(cidrs[key]),
+            hint=f"the other zone is at {scope.file.place('zones', others[0], 'cidr')}",
+        )
 
 
 def _legacy_networks(scope: Scope) -> Iterator[Finding]:
@@ -328,42 +372,58 @@ def _addresses(scope: Scope) -> Iterator[Finding]:
         for key, zone in zones.items()
         if zone.cidr is not None
     }
+    # Where a zone is not the one that was given out, that is told, and not of each of its hosts once more.
+    recorded = {key: zone.cidr for key, zone in scope.record.zones.items()}
+    moved = {key for key, zone in zones.items() if zone.cidr is not None and recorded.get(key, zone.cidr) != zone.cidr}
     nowhere = (0, -1)
-    first_use: dict[int, str] = {}
+    first_use: dict[int, _Host] = {}
+    seen: set[str] = set()
+    outside: dict[str, list[_Host]] = defaultdict(list)
+    of_profile: Counter[str] = Counter()
     for host in _hosts(scope):
-        if host.zone not in zones and not scope.file.mentions("zones", host.zone) and host.table != "hosts":
-            place = host.place(scope, "zone")
-            yield unknown("zone-unknown", f"{host.name}: the zone", host.zone, zones, place)
-        if host.address is None:
+        # A name that is there twice is told as such.
+        if host.address is None or host.name in seen:
             continue
+        seen.add(host.name)
+        of_profile[host.profile] += 1
         number = int(host.address)
         low, high = ranges.get(host.zone, nowhere)
-        if not low <= number <= high and host.zone in ranges:
-            yield _outside(scope, host, host.address)
+        explained = not host.zone_is_sound(scope) or (host.zone in moved and host.address in recorded[host.zone])
+        if not low <= number <= high and host.zone in ranges and not explained:
+            outside[host.profile].append(host)
         if number in first_use:
-            yield Finding(
-                rule="address-twice",
-                place=host.place(scope, "address"),
-                message=f"{host.address} is given to {host.name} and to {first_use[number]}",
-                value=str(host.address),
-                hint="give each host an address of its own",
-            )
-        first_use.setdefault(number, host.name)
+            yield _twice(scope, host, first_use[number])
+        first_use.setdefault(number, host)
+    for profile, hosts in outside.items():
+        if profile and len(hosts) > 1 and len(hosts) == of_profile[profile]:
+            yield _all_outside(scope, profile, hosts)
+        else:
+            yield from (_outside(scope, host, host.address) for host in hosts if host.address is not None)
 
 
 class _Host(NamedTuple):
-    """Something with an address: ``table`` and ``key`` say where it is declared, or recorded (``hosts``)."""
+    """Something with an address: ``table`` and ``key`` say where it is declared, or recorded (``hosts``).
+
+    ``profile`` is that of a workstation, from which it has its zone; empty for others.
+    """
 
     name: str
     address: IPv4Address | None
     zone: ZoneKey
     table: str
     key: str
+    profile: str = ""
 
     def place(self, scope: Scope, field: str) -> Place:
         if self.table == "hosts":
             return scope.member.record.place("hosts", self.key)
         return scope.file.place(self.table, self.key, field)
+
+    def zone_is_sound(self, scope: Scope) -> bool:
+        """Whether the zone is its author's, not a stand-in."""
+        if self.profile:
+            return scope.file.is_sound("profiles", self.profile, "zone")
+        return scope.file.is_sound(self.table, self.key, "zone")
 
 
 def _hosts(scope: Scope) -> Iterator[_Host]:
@@ -375,10 +435,58 @@ def _hosts(scope: Scope) -> Iterator[_Host]:
     zone_of = {key: profile.zone for key, profile in declared.profiles.items()}
     for row in scope.member.devices.rows:
         if row.profile in zone_of:
-            yield _Host(row.hostname, given.get(row.hostname), zone_of[row.profile], "hosts", row.hostname)
+            zone = zone_of[row.profile]
+            yield _Host(row.hostname, given.get(row.hostname), zone, "hosts", row.hostname, row.profile)
     for name, group in scope.record.workstations.items():
         if group in declared.workstations and (profile := declared.workstations[group].profile) in zone_of:
-            yield _Host(name, given.get(name), zone_of[profile], "hosts", name)
+            yield _Host(name, given.get(name), zone_of[profile], "hosts", name, profile)
+
+
+def _twice(scope: Scope, host: _Host, first: _Host) -> Finding:
+    """An address of two hosts: of two that are declared, the one stated nearer to the member is accused."""
+    place, other = host.place(scope, "address"), first
+    if "hosts" not in (host.table, first.table):
+        place = scope.member.nearest(*((h.table, h.key, "address") for h in (host, first)))
+        host, other = (host, first) if place == host.place(scope, "address") else (first, host)
+    return Finding(
+        rule="address-twice",
+        place=place,
+        message=f"{host.address} is given to {host.name} and to {other.name}",
+        value=str(host.address),
+        hint="give each host an address of its own",
+    )
+
+
+def _all_outside(scope: Scope, profile: str, hosts: Sequence[_Host]) -> Finding:
+    """Every workstation of a profile stands elsewhere: it is the profile's zone that was changed."""
+    zone = hosts[0].zone
+    return Finding(
+        rule="address-outside-zone",
+        place=scope.file.place("profiles", profile, "zone"),
+        message=f"the {len(hosts)} workstations of the profile {profile} have addresses outside its zone {zone}: "
+        + some([host.name for host in hosts]),
+        value=zone,
+        hint=f"keep the zone, or release their addresses: ksm-onboard allocate {scope.member.key} --release NAME",
+    )
+
+
+def zone_references(scope: Scope) -> Iterator[Finding]:
+    """Zones that somebody stands in and that are not declared; told where the zone is removed, if it is."""
+    declared = scope.declared
+    used = {row.profile for row in scope.member.devices.rows}
+    used |= {group.profile for group in declared.workstations.values()}
+    users: list[tuple[str, ZoneKey, Loc]] = [
+        *((scope.server_name(key), server.zone, ("servers", key, "zone")) for key, server in declared.servers.items()),
+        *((f"the profile {k}", p.zone, ("profiles", k, "zone")) for k, p in declared.profiles.items() if k in used),
+    ]
+    if printers := list(declared.printers):
+        users.append((f"the printers {some(printers)}", "printers", ("printers", printers[0], "zone")))
+    lacking: dict[tuple[ZoneKey, Place], list[str]] = defaultdict(list)
+    for who, zone, loc in users:
+        if zone not in declared.zones and not scope.file.mentions("zones", zone) and scope.file.is_sound(*loc):
+            lacking[zone, scope.removed_at("zones", zone) or scope.file.place(*loc)].append(who)
+    for (zone, place), names in lacking.items():
+        yield unknown("zone-unknown", f"{some(names)}: the zone", zone, declared.zones, place)
 
 
 def _outside(scope: Scope, host: _Host, address: IPv4Address) -> Finding:
@@ -471,24 +579,40 @@ _RESERVED_MOUNTS = re.compile(
 
 def _pairs(scope: Scope) -> Iterator[Finding]:
     by_pair: dict[str, list[str]] = defaultdict(list)
+    alone: list[str] = []
     for key, server in scope.declared.servers.items():
         if server.pair:
             by_pair[server.pair].append(key)
-        elif server.role in _PAIRED_ROLES:
-            yield Finding(
-                rule="pair-missing",
-                severity="warning",
-                place=scope.file.key_place("servers", key),
-                message=f"{scope.server_name(key)} has no partner in the other fire section",
-                hint=f"services of the role {server.role} are expected in pairs: give both servers the same pair",
-            )
+        else:
+            alone.append(key)
+    expected: dict[Place, list[str]] = defaultdict(list)
+    for key in alone:
+        server = scope.declared.servers[key]
+        # Where the service level wants a partner, that is told (partner-missing), and nothing more.
+        if (
+            server.role in _PAIRED_ROLES
+            and not wants_partner(scope, key)
+            and scope.file.is_sound("servers", key, "role")
+        ):
+            expected[scope.file.key_place("servers", key)].append(key)
+    for place, keys in expected.items():
+        role = scope.declared.servers[keys[0]].role
+        yield Finding(
+            rule="pair-missing",
+            severity="warning",
+            place=place,
+            message=f"{without_partner(scope, keys)} no partner in the other fire section",
+            hint=f"services of the role {role} are expected in pairs: give both servers the same pair",
+        )
     some_set_aside = any(loc[:1] == ("servers",) for loc in scope.file.set_aside)
     for pair, keys in by_pair.items():
         servers = [scope.declared.servers[key] for key in keys]
-        if len(keys) < 2 and not some_set_aside:
+        left_by = [key for key in alone if scope.declared.servers[key].role == servers[0].role]
+        told = any(servers[0].role in _PAIRED_ROLES or wants_partner(scope, key) for key in left_by)
+        if len(keys) < 2 and not some_set_aside and not told:
             yield Finding(
                 rule="pair-of-one",
-                place=scope.file.place("servers", keys[0], "pair"),
+                place=_partner_removed_at(scope, pair, keys[0]),
                 message=f"the pair '{pair}' has only {scope.server_name(keys[0])}",
                 value=pair,
                 hint="give its partner the same pair, or remove the key",
@@ -496,7 +620,7 @@ def _pairs(scope: Scope) -> Iterator[Finding]:
         if len({server.role for server in servers}) > 1:
             yield Finding(
                 rule="pair-of-different-roles",
-                place=scope.member.nearest(*(("servers", key, "role") for key in keys)),
+                place=scope.member.nearest(*(("servers", key, field) for field in ("role", "pair") for key in keys)),
                 message=f"the servers of the pair '{pair}' have different roles",
                 value=", ".join(f"{key}: {s.role}" for key, s in zip(keys, servers, strict=True)),
             )
@@ -510,6 +634,36 @@ def _pairs(scope: Scope) -> Iterator[Finding]:
                 allowed="at least one server in each section",
                 hint="remove section from one of them, or use a mirrored tier instead of a section-local one",
             )
+
+
+def _partner_removed_at(scope: Scope, pair: str, left: str) -> Place:
+    """Where the partner of the server ``left`` was removed, or its number lowered; else where the pair is stated."""
+    layers = scope.member.layers
+    if layers is None:
+        return scope.file.place("servers", left, "pair")
+    source = layers.counted.get(("servers", left), left)
+    for layer in layers.layers:
+        servers = layer.data.get("servers")
+        for key, entry in servers.items() if isinstance(servers, dict) else ():
+            gone = key not in scope.declared.servers and (key.startswith(source) or _states_pair(layers, key, pair))
+            if entry is None and gone and (removed := scope.removed_at("servers", key)) is not None:
+                return removed
+    return scope.member.nearest(("servers", left, "pair"), ("servers", source, "count"))
+
+
+def _states_pair(layers: Merged, key: str, pair: str) -> bool:
+    return any(look(layer.data, ("servers", key, "pair"))[0] == pair for layer in layers.layers)
+
+
+def wants_partner(scope: Scope, key: str) -> bool:
+    """Whether the server's service level wants a partner: level 1, with very high availability also level 2."""
+    most = 2 if scope.declared.protection.availability == "very-high" else 1
+    return scope.declared.servers[key].service_level <= most and scope.file.is_sound("servers", key, "service_level")
+
+
+def without_partner(scope: Scope, keys: Sequence[str]) -> str:
+    """The beginning of a sentence about servers that stand alone."""
+    return some([scope.server_name(key) for key in keys]) + (" has" if len(keys) == 1 else " have")
 
 
 def _binding(scope: Scope, keys: Iterable[str]) -> Iterator[Loc]:
@@ -529,22 +683,40 @@ def _services(scope: Scope) -> Iterator[Finding]:
     ]
     for area, wanted, entries in users:
         fitting = [key for key, server in servers.items() if server.role == wanted]
+        removed: dict[str, list[str]] = defaultdict(list)
         for key, entry in entries.items():
-            if entry.server not in fitting and not scope.file.mentions("servers", entry.server):
+            if entry.server not in fitting and scope.removed_at("servers", entry.server) is not None:
+                removed[entry.server].append(key)
+            elif entry.server not in fitting and not scope.file.mentions("servers", entry.server):
                 yield scope.unknown(
                     "server-unknown", f"the {wanted} server", entry.server, fitting, area, key, "server"
                 )
+        for gone, needed_by in removed.items():
+            place = scope.removed_at("servers", gone) or scope.file.key_place(area)
+            yield unknown("server-unknown", f"{area} {some(needed_by)}: the {wanted} server", gone, fitting, place)
+    homeless: dict[str, list[str]] = defaultdict(list)
     for key, share in declared.shares.items():
         server = servers.get(share.server)
         mounts = [disk.mount for disk in server.disks.values()] if server else []
         path = share_path(key, share, server) if server else None
-        if server and not (path and any(path.startswith(mount.rstrip("/") + "/") for mount in mounts)):
+        if server and not mounts:
+            homeless[share.server].append(key)
+        elif server and not (path and any(path.startswith(mount.rstrip("/") + "/") for mount in mounts)):
             yield Finding(
                 rule="share-outside-data-disk",
                 place=scope.file.place("shares", key, "path"),
                 message=f"the share '{key}' does not lie on a data disk of {share.server}",
                 value=path,
-                allowed=", ".join(f"{mount}/…" for mount in mounts) or f"{share.server} has no data disk",
+                allowed=", ".join(f"{mount}/…" for mount in mounts),
+                hint="the system disk is lost when a VM is rebuilt; shares belong on a data disk",
+            )
+    for server_key, shares in homeless.items():
+        if scope.file.is_whole("servers", server_key):
+            yield Finding(
+                rule="share-outside-data-disk",
+                place=scope.file.place("shares", shares[0], "path"),
+                message=f"{server_key} has no data disk for its shares: {some(shares)}",
+                allowed=f"a data disk of {server_key}",
                 hint="the system disk is lost when a VM is rebuilt; shares belong on a data disk",
             )
     for key, printer in declared.printers.items():
@@ -578,23 +750,19 @@ def _workstations(scope: Scope) -> Iterator[Finding]:
         position = devices.rows[0]._fields.index(column) if devices.rows else 0
         values = [row[position] for row in devices.rows]
         wrong = {value for value in set(values) - known.keys() if not scope.file.mentions(table, value)}
-        if wrong:
-            # Close names are sought once per value: a wrong one mostly stands on many lines.
-            told = {value: unknown(rule, f"the {column}", value, known, devices.place(0, column)) for value in wrong}
-            for index, value in enumerate(values):
-                if value in wrong:
-                    yield replace(told[value], place=devices.place(index, column))
+        for value in sorted(wrong):
+            # Told once: a wrong value mostly stands on many lines, and is put right on all of them at once.
+            lines = [devices.place(index, column) for index, each in enumerate(values) if each == value]
+            finding = unknown(rule, f"the {column}", value, known, lines[0])
+            also = f" ({len(lines)} lines: {some([str(place.line) for place in lines])})" if len(lines) > 1 else ""
+            yield replace(finding, message=finding.message + also)
     per_profile = Counter(row.profile for row in devices.rows)
     for group in declared.workstations.values():
         per_profile[group.profile] += group.count
     wanted: Counter[ZoneKey] = Counter()
     for key, number in per_profile.items():
-        if (profile := declared.profiles.get(key)) is None:
-            continue
-        wanted[profile.zone] += number
-        if profile.zone not in declared.zones and not scope.file.mentions("zones", profile.zone):
-            loc = ("profiles", key, "zone")
-            yield scope.unknown("zone-unknown", f"the profile {key}: the zone", profile.zone, declared.zones, *loc)
+        if (profile := declared.profiles.get(key)) is not None:
+            wanted[profile.zone] += number
     servers, printers = declared.servers.values(), declared.printers.values()
     addresses = (*(server.address for server in servers), *(printer.address for printer in printers))
     taken = {int(address) for address in addresses if address is not None}
@@ -689,6 +857,7 @@ _MEMBER_CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _networks,
     _legacy_networks,
     _addresses,
+    zone_references,
     _names,
     _servers,
     _pairs,

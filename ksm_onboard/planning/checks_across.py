@@ -8,7 +8,7 @@ from ipaddress import IPv4Network
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place, bounded
-from ksm_onboard.declaration.models import MemberDeclaration
+from ksm_onboard.declaration.models import MemberDeclaration, ZoneKey
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.planning.allocation import server_name
 
@@ -96,26 +96,33 @@ def _overlap(first: _Range, second: _Range) -> Across:
 
 
 def _vlans(members: Members) -> Iterator[Across]:
-    first: dict[int, tuple[str, str, Place]] = {}
-    for key, (member, content) in members.items():
+    first: dict[int, tuple[str, ZoneKey]] = {}
+    for key, (_, content) in members.items():
         for zone_key, zone in content.zones.items():
             if zone.vlan is None:
                 continue
-            place = member.file.place("zones", zone_key, "vlan")
             if zone.vlan in first:
-                other, other_zone, other_place = first[zone.vlan]
-                yield Across(
-                    frozenset((key, other)),
-                    Finding(
-                        rule="vlan-twice",
-                        place=place,
-                        message=f"VLAN {zone.vlan} (zone {zone_key}) of {key} "
-                        f"is also that of the zone {other_zone} of {other}",
-                        value=str(zone.vlan),
-                        hint=f"the other one is at {other_place}; choose another VLAN",
-                    ),
-                )
-            first.setdefault(zone.vlan, (key, zone_key, place))
+                yield _vlan_twice(members, zone.vlan, (key, zone_key), first[zone.vlan])
+            first.setdefault(zone.vlan, (key, zone_key))
+
+
+def _vlan_twice(members: Members, vlan: int, one: tuple[str, ZoneKey], other: tuple[str, ZoneKey]) -> Across:
+    """Of two zones of one member the one is accused whose VLAN is stated nearer to the member."""
+    (key, zone), (other_key, other_zone) = one, other
+    place = members[key][0].file.place("zones", zone, "vlan")
+    other_place = members[other_key][0].file.place("zones", other_zone, "vlan")
+    if key == other_key and place != members[key][0].nearest(("zones", zone, "vlan"), ("zones", other_zone, "vlan")):
+        zone, other_zone, place, other_place = other_zone, zone, other_place, place
+    return Across(
+        frozenset((key, other_key)),
+        Finding(
+            rule="vlan-twice",
+            place=place,
+            message=f"VLAN {vlan} (zone {zone}) of {key} is also that of the zone {other_zone} of {other_key}",
+            value=str(vlan),
+            hint=f"the other one is at {other_place}; choose another VLAN",
+        ),
+    )
 
 
 def _shorts(members: Members) -> Iterator[Across]:

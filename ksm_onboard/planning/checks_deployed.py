@@ -225,12 +225,10 @@ class _Comparison:
                     yield self._gone(loc, message, disk_key)
 
     def _gone(self, loc: Loc, message: str, value: str) -> Finding:
-        layers = self.scope.member.layers
-        removed = layers.removed_at(loc) if layers is not None else None
         return Finding(
             rule="deployed-removed",
             severity="warning",
-            place=removed or self.scope.file.key_place(*loc[:-1]),
+            place=self.scope.removed_at(*loc) or self.scope.file.key_place(*loc[:-1]),
             message=message,
             value=value,
             hint="if it was renamed, give it its name back; deleting data is a decision of its own: "

@@ -20,7 +20,7 @@ from ksm_onboard.declaration.load import Loaded
 from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, ServerRole, ZoneKey
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
-from ksm_onboard.planning.checks import Scope, unknown
+from ksm_onboard.planning.checks import Scope, unknown, zone_references
 from ksm_onboard.planning.checks_across import Across, Members
 from ksm_onboard.planning.flows import (
     EVERY_SERVER,
@@ -466,6 +466,8 @@ def _overlaps(flows: _Flows) -> Iterator[Finding]:
 def _unreachable(flows: _Flows) -> Iterator[Finding]:
     """A server whose service nobody in another zone, and nobody outside, may open."""
     scope = flows.scope
+    if any(True for _ in zone_references(scope)):
+        return  # A zone that people or servers stand in is not declared, which is told: nobody can come from there.
     services = scope.platform.services
     reached: set[tuple[str, str, int]] = set()
     wanted = set(_OFFERED.values())

@@ -18,7 +18,7 @@ from ksm_onboard.planning.checks_across import Across, Members
 def check_identity(scope: Scope) -> Iterator[Finding]:
     """The prefix of host names differs from that of everything that was given out."""
     short = scope.declared.member.short
-    before = recorded_short(scope.record)
+    before = scope.record.short
     if before is not None and before != short and scope.file.is_sound("member", "short"):
         yield Finding(
             rule="immutable-changed",
@@ -31,18 +31,12 @@ def check_identity(scope: Scope) -> Iterator[Finding]:
         )
 
 
-def recorded_short(record: AllocationRecord) -> str | None:
-    """The prefix that all recorded servers share; None where there is none, or not one."""
-    prefixes = {name.split("-", 1)[0] for name in record.sections}
-    return prefixes.pop() if len(prefixes) == 1 else None
-
-
 def check_renamed(members: Members, orphans: Mapping[str, Loaded[AllocationRecord]]) -> list[Across]:
     """A member without anything given out that has the prefix of a record whose member is gone was renamed."""
     before = {
         short: key
         for key, record in orphans.items()
-        if record.content is not None and (short := recorded_short(record.content)) is not None
+        if record.content is not None and (short := record.content.short) is not None
     }
     found = []
     for key, (member, declared) in members.items():

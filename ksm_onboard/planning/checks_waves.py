@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 
-from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.findings import Finding, some
 from ksm_onboard.declaration.models import Freeze, Wave
 from ksm_onboard.planning.checks import Scope, unknown
 
@@ -80,20 +80,37 @@ def _days(scope: Scope) -> Iterator[Finding]:
 
 def _order(scope: Scope) -> Iterator[Finding]:
     waves = scope.declared.waves
+    too_early: dict[str, list[str]] = defaultdict(list)
     for key, wave in waves.items():
         for earlier in _all_before(key, waves):
             if wave.first_day is None or (finished := _last_day(waves[earlier])) is None:
                 continue
             if wave.first_day <= finished:
-                yield Finding(
-                    rule="wave-order",
-                    place=scope.member.nearest(("waves", key, "first_day"), ("waves", earlier, "last_day")),
-                    message=f"the wave {key} begins on {wave.first_day}, "
-                    f"and {earlier}, which comes before it, ends on {finished}",
-                    value=str(wave.first_day),
-                    allowed=f"a day after {finished}",
-                    hint="move one of them, or change after",
-                )
+                too_early[earlier].append(key)
+    for earlier, later in too_early.items():
+        finished = _last_day(waves[earlier])
+        if len(later) > 1:
+            # It is the one that stands in the way of all of them.
+            yield Finding(
+                rule="wave-order",
+                place=scope.member.nearest(("waves", earlier, "last_day"), ("waves", earlier, "first_day")),
+                message=f"the wave {earlier} ends on {finished}, and waves that come after it have begun by then: "
+                + some([f"{key} ({waves[key].first_day})" for key in later]),
+                value=str(finished),
+                allowed=f"a day before {min(day for key in later if (day := waves[key].first_day) is not None)}",
+                hint="move it, or the waves after it, or change after",
+            )
+            continue
+        wave = waves[later[0]]
+        yield Finding(
+            rule="wave-order",
+            place=scope.member.nearest(("waves", later[0], "first_day"), ("waves", earlier, "last_day")),
+            message=f"the wave {later[0]} begins on {wave.first_day}, "
+            f"and {earlier}, which comes before it, ends on {finished}",
+            value=str(wave.first_day),
+            allowed=f"a day after {finished}",
+            hint="move one of them, or change after",
+        )
 
 
 def _all_before(key: str, waves: Mapping[str, Wave]) -> list[str]:
@@ -114,6 +131,15 @@ def _last_day(wave: Wave) -> date | None:
 
 
 def _freezes(scope: Scope) -> Iterator[Finding]:
+    for name, freeze in scope.declared.freezes.items():
+        for index, department in enumerate(freeze.departments or ()):
+            known = scope.declared.departments
+            if department not in known and not scope.file.mentions("departments", department):
+                place = scope.file.place("freezes", name, "departments", index)
+                # A freeze that members share names departments that only some of them have.
+                if place.file != scope.file.file:
+                    continue
+                yield unknown("department-unknown", f"{name}: the department", department, known, place)
     departments: dict[str, set[str]] = defaultdict(set)
     for switched, department in {(row.wave, row.department) for row in scope.member.devices.rows}:
         departments[switched].add(department)

@@ -9,7 +9,7 @@ from itertools import combinations
 from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.models import ServerRole, ZoneKey
 from ksm_onboard.declaration.source import Loc
-from ksm_onboard.planning.checks import Scope
+from ksm_onboard.planning.checks import Scope, wants_partner, without_partner
 
 _SCHOOL_OFFICE: frozenset[ZoneKey] = frozenset(("school-administration",))
 _SCHOOL_LESSONS: frozenset[ZoneKey] = frozenset(("school-pedagogic", "school-tablets", "school-byod"))
@@ -168,6 +168,8 @@ def _server_zones(scope: Scope) -> Iterator[Finding]:
     for key, server in scope.declared.servers.items():
         if server.zone not in ("management", "ot-handover") and server.zone not in _OFFICE:
             continue
+        if not (scope.file.is_sound("servers", key, "zone") and scope.file.is_sound("servers", key, "role")):
+            continue
         place = scope.member.nearest(("servers", key, "zone"), ("servers", key, "role"))
         if server.zone == "management" and server.role in _FOR_PEOPLE:
             yield Finding(
@@ -198,23 +200,23 @@ def _server_zones(scope: Scope) -> Iterator[Finding]:
 
 def _partners(scope: Scope) -> Iterator[Finding]:
     """Services of level 1, with very high availability also of level 2, have a partner."""
-    declared = scope.declared
-    needs_partner = 2 if declared.protection.availability == "very-high" else 1
-    for key, server in declared.servers.items():
-        if server.pair is None and server.service_level <= needs_partner:
-            why = (
-                f"has service level {server.service_level}"
-                if server.service_level == 1
-                else f"has service level {server.service_level} where availability is very high"
-            )
-            yield Finding(
-                rule="partner-missing",
-                place=scope.member.nearest(("servers", key, "pair"), ("servers", key, "service_level")),
-                message=f"{scope.server_name(key)} {why}, and no partner in the other fire section",
-                value=str(server.service_level),
-                allowed="a partner: two servers with the same pair",
-                hint="with count: 2 and a pair both are declared at once; or give it a service level that can wait",
-            )
+    servers = scope.declared.servers
+    alone: dict[Place, list[str]] = defaultdict(list)
+    for key, server in servers.items():
+        if server.pair is None and wants_partner(scope, key):
+            place = scope.removed_at("servers", key, "pair") or scope.file.place("servers", key, "service_level")
+            alone[place].append(key)
+    for place, keys in alone.items():
+        level = servers[keys[0]].service_level
+        why = f"service level {level}" + ("" if level == 1 else " where availability is very high")
+        yield Finding(
+            rule="partner-missing",
+            place=place,
+            message=f"{without_partner(scope, keys)} {why}, and no partner in the other fire section",
+            value=str(level),
+            allowed="a partner: two servers with the same pair",
+            hint="with count: 2 and a pair both are declared at once; or give it a service level that can wait",
+        )
 
 
 _CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import cached_property
 from ipaddress import IPv4Network
 from typing import cast
 
 from ksm_onboard.declaration.effective import Archetypes, DeclaredMember, load_member
-from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding, Place, bounded, in_order, some
+from ksm_onboard.declaration.findings import (
+    DeclarationRefusedError,
+    Finding,
+    Place,
+    bounded,
+    in_order,
+    some,
+    without_explained,
+)
 from ksm_onboard.declaration.load import CatalogueEntry, Loaded, load_catalogue, load_file
 from ksm_onboard.declaration.models import PlatformDeclaration, ZoneKey
 from ksm_onboard.declaration.record import AllocationRecord, record_file
@@ -24,6 +33,7 @@ from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, c
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
 from ksm_onboard.planning.checks_redundancy import check_redundancy
 from ksm_onboard.planning.checks_storage import check_arrays, check_storage
+from ksm_onboard.planning.checks_waivers import check_waived_resources, check_waivers
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.deployed import Deployed
@@ -41,11 +51,13 @@ class Declarations:
     """Everything that is declared in one checkout: the platform, the catalogue, all members.
 
     ``deployed`` is what stands, by member; members that are not in it are not compared with what stands.
+    ``today`` is the day on which waivers are looked at; None: whether one has expired is not asked.
     """
 
     project: Project
     archetypes: Archetypes = field(default_factory=Archetypes)
     deployed: Mapping[str, Deployed] = field(default_factory=dict)
+    today: date | None = None
 
     @cached_property
     def platform(self) -> Loaded[PlatformDeclaration]:
@@ -81,6 +93,9 @@ class Declarations:
         keys = self.member_keys if only is None else list(only)
         findings = [*self._of_platform(), *self._catalogue[1]]
         findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
+        if not isinstance(self.platform.source.data, dict):
+            # Every member builds on it: what they lack without it says nothing about them.
+            return in_order(findings)
         of_members: dict[Finding, dict[str, None]] = {}
         shared_is_sound = not _has_errors(findings)
         for key in keys:
@@ -93,7 +108,7 @@ class Declarations:
                 findings.append(found.finding)
         if only is None:
             findings += self._orphan_findings()
-        return in_order(findings)
+        return in_order(without_explained(findings))
 
     def _of_platform(self) -> list[Finding]:
         return [
@@ -120,12 +135,19 @@ class Declarations:
                 check_backup,
             ):
                 found += bounded(check(scope))
+            found += bounded(check_waivers(scope, self.today))
             findings += [f for f in found if not member.file.accuses_a_stand_in(f)]
+            if scope.declared.waivers and shared_is_sound and not _has_errors(findings):
+                waived = plan_member(member, self.platform.content, self.catalogue).member
+                findings += bounded(check_waived_resources(scope, waived))
             if (stands := self.deployed.get(member.key)) is not None:
                 findings = superseding(findings, check_deployed(scope, stands))
                 # What is only declared otherwise than it stands can be planned, and its disks are looked at, too.
-                plannable = shared_is_sound and not _has_errors(
-                    [f for f in findings if f.rule not in DECLARED_OTHERWISE]
+                named_alike = scope.record.short in (None, scope.declared.member.short)
+                plannable = (
+                    shared_is_sound
+                    and named_alike
+                    and not _has_errors([f for f in findings if f.rule not in DECLARED_OTHERWISE])
                 )
                 if plannable:
                     foreign = self._foreign_zones(member.key)

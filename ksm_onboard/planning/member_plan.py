@@ -44,6 +44,7 @@ from ksm_onboard.planning.plan import (
     ServerPlan,
     SharePlan,
     SitePlan,
+    WaiverPlan,
     WavePlan,
     WorkstationPlan,
     ZonePlan,
@@ -140,6 +141,7 @@ def plan_member(
             protection=ProtectionPlan(**declaration.protection.model_dump()),
             waves=tuple(WavePlan(key=key, **wave.model_dump()) for key, wave in declaration.waves.items()),
             freezes=tuple(FreezePlan(key=key, **freeze.model_dump()) for key, freeze in declaration.freezes.items()),
+            waivers=tuple(WaiverPlan(key=key, **waiver.model_dump()) for key, waiver in declaration.waivers.items()),
             legacy_networks=tuple(
                 LegacyNetworkPlan(key=key, **network.model_dump())
                 for key, network in declaration.networks.legacy.items()

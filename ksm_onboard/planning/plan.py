@@ -550,6 +550,18 @@ class ProtectionPlan(Planned):
     availability: Need
 
 
+class WaiverPlan(Planned):
+    """A declared exception from one policy rule, to the end of the day ``expires``; ``resource`` may be a pattern."""
+
+    key: str
+    rule: str
+    resource: str
+    reason: str
+    owner: str
+    granted: date
+    expires: date
+
+
 class LegacyNetworkPlan(Planned):
     """A network that the member brings along: ``nat`` is how the data centre sees it."""
 
@@ -626,6 +638,7 @@ class MemberPlan(Planned):
     protection: ProtectionPlan | None = None
     waves: tuple[WavePlan, ...] = ()
     freezes: tuple[FreezePlan, ...] = ()
+    waivers: tuple[WaiverPlan, ...] = ()
     legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
     backups: tuple[BackupPlan, ...] = ()
     flows: tuple[FlowPlan, ...] = ()

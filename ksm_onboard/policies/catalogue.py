@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,10 +16,20 @@ FILE = "requirements.yaml"
 
 
 @cache
-def entries() -> Mapping[str, Mapping[str, Any]]:
-    """Everything that ``requirements.yaml`` says, by the requirement's id, in its order."""
+def _content() -> Mapping[str, Any]:
     text = resources.files(__package__).joinpath(FILE).read_text(encoding="utf-8")
     return MappingProxyType(yaml.load(text, Loader=yaml.CSafeLoader))
+
+
+def entries() -> Mapping[str, Mapping[str, Any]]:
+    """What ``requirements.yaml`` says of every requirement, by its id, in its order."""
+    found: Mapping[str, Mapping[str, Any]] = _content()["requirements"]
+    return found
+
+
+def reason(key: str, language: Literal["en", "de"]) -> str:
+    """Why a requirement cannot be checked, in words. Raises KeyError for a reason that is not listed."""
+    return str(_content()["reasons"][key][language])
 
 
 def requirements(*ids: str) -> tuple[Requirement, ...]:

@@ -121,6 +121,13 @@ class Driver:
         answer: dict[str, Any] = json.loads(self._ask("stack", "output", "--json", "--stack", stack))
         return answer
 
+    def state(self, stack: str) -> dict[str, Any] | None:
+        """What ``pulumi stack export`` says of a stack, secrets encrypted; None if there is no such stack."""
+        if stack not in self.stacks():
+            return None
+        answer: dict[str, Any] = json.loads(self._ask("stack", "export", "--stack", stack))
+        return answer
+
     def stacks(self) -> tuple[str, ...]:
         """The names of all stacks in this data centre's state."""
         return tuple(entry["name"].rsplit("/", 1)[-1] for entry in json.loads(self._ask("stack", "ls", "--json")))

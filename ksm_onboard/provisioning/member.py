@@ -250,10 +250,11 @@ class MemberStack(pulumi.ComponentResource):
 
 
 def _for_the_policies(member: MemberPlan, platform: PlatformIds) -> dict[str, Any]:
-    """What the policy pack cannot see in resources: how much protection is needed, and whom the ids belong to."""
+    """What the policy pack cannot see in resources: need for protection, exceptions, and whom ids belong to."""
     protection = member.protection
     return {
         "member": member.key,
         "protection": protection and protection.model_dump(mode="json"),
+        "waivers": [waiver.model_dump(mode="json") for waiver in member.waivers],
         "platform": platform.for_the_policies(),
     }

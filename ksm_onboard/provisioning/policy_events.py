@@ -49,8 +49,8 @@ class PoliciesViolatedError(OnboardError):
         count = f"{len(findings)} violation" + ("" if len(findings) == 1 else "s")
         super().__init__(
             f"the policies refuse stack '{stack}' ({count}):\n{said}",
-            hint="put it right in the declaration and run the same command again; what each rule wants and why:"
-            " docs/reference/policies.md",
+            hint="put it right in the declaration and run the same command again; if it has to be so for a while,"
+            " declare a waiver: docs/how-to/waive-a-policy.md",
         )
 
 

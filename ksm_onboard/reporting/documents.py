@@ -16,6 +16,7 @@ from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 from ksm_onboard.reporting import wording
+from ksm_onboard.reporting.baseline import Baseline
 from ksm_onboard.reporting.network_plan import network_plan_svg
 from ksm_onboard.reporting.protocol import RUN_OUTCOMES, ConfigurationSummary, Protocol, protocol
 from ksm_onboard.verifying.audit_report import AuditReport
@@ -45,21 +46,23 @@ def write_documents(
     configuration: ConfigurationSummary | None,
     *,
     restores: Restores,
+    baseline: Baseline | None = None,
     folder: Path,
     now: datetime,
     proof: ProofRecord | None = None,
 ) -> Documents:
     """Write the protocol of a member into ``folder``, each file whole or not at all.
 
-    ``configuration`` is the last run, ``proof`` the kept proof of the zones; None if there was none. ``restores`` are
-    the proofs of restore tests.
-    Raises NotReadyError if Graphviz is missing, ValueError if the audit is another member's.
+    ``configuration`` is the last run, ``proof`` the kept proof of the zones, ``baseline`` the coverage of
+    requirements; None if there was none. ``restores`` are the proofs of restore tests. Raises NotReadyError if
+    Graphviz is missing, ValueError if the audit is another member's.
     """
     content = protocol(
         plan,
         audit,
         configuration,
         restores,
+        baseline=baseline,
         data_centre=connection.vcenter.server,
         created=now,
         proof=proof,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -21,6 +21,8 @@ from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import ApplicationPlan, BackupPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
+from ksm_onboard.reporting.baseline import Baseline
+from ksm_onboard.reporting.baseline_wording import STATUS_DE, words
 from ksm_onboard.reporting.connections import Connections, connections
 from ksm_onboard.reporting.connections import open_points as open_connections
 from ksm_onboard.verifying.audit_hosts import bookmarked, not_linux
@@ -323,6 +325,37 @@ class AuditSection(_Part):
     gaps: int
 
 
+class WaiverRow(_Part):
+    """An exception that is granted, or was."""
+
+    rule: str
+    resource: str
+    reason: str
+    owner: str
+    expires: str
+    expired: bool
+
+
+class RequirementRow(_Part):
+    """A requirement of BSI IT-Grundschutz, what became of it, and what proves that."""
+
+    id: str
+    titel: str
+    level: str
+    wanted: bool
+    status: str
+    evidence: tuple[str, ...]
+
+
+class BaselineSection(_Part):
+    """The coverage of the requirements; ``counts`` by result, in words."""
+
+    catalogue: str
+    edition: str
+    counts: dict[str, int]
+    requirements: tuple[RequirementRow, ...]
+
+
 class OpenPoint(_Part):
     """Something that somebody still has to see to."""
 
@@ -366,6 +399,8 @@ class Protocol(_Part):
     workstations: tuple[Workstation, ...]
     audit: AuditSection
     configuration: ConfigurationSummary | None
+    baseline: BaselineSection | None
+    waivers: tuple[WaiverRow, ...]
     open_points: tuple[OpenPoint, ...]
 
 
@@ -375,6 +410,7 @@ def protocol(
     configuration: ConfigurationSummary | None,
     restores: Restores,
     *,
+    baseline: Baseline | None = None,
     data_centre: str,
     created: datetime,
     proof: ProofRecord | None = None,
@@ -431,10 +467,17 @@ def protocol(
         workstations=tuple(_workstations(member, seen)),
         audit=_audit(audit, zone),
         configuration=configuration and _in_zone(configuration, zone),
+        baseline=baseline and _baseline(baseline),
+        waivers=tuple(_waivers(member, created.date())),
         open_points=tuple(
             OpenPoint(number=number, kind=kind, text=text)
             for number, (kind, text) in enumerate(
-                (*_open_points(plan, audit, configuration), *open_connections(proof)), start=1
+                (
+                    *_open_points(plan, audit, configuration),
+                    *open_connections(proof),
+                    *_policy_points(plan, baseline, created.date()),
+                ),
+                start=1,
             )
         ),
     )
@@ -725,6 +768,52 @@ def _differences(audit: AuditReport) -> Iterator[DifferenceRow]:
 def _in_zone(run: ConfigurationSummary, zone: ZoneInfo) -> ConfigurationSummary:
     ended = run.ended and run.ended.astimezone(zone)
     return run.model_copy(update={"started": run.started.astimezone(zone), "ended": ended})
+
+
+# --- Grundschutz --------------------------------------------------------------------------
+
+
+def _baseline(found: Baseline) -> BaselineSection:
+    return BaselineSection(
+        catalogue=found.catalogue,
+        edition=found.edition,
+        counts={STATUS_DE[status]: number for status, number in found.counts.items()},
+        requirements=tuple(
+            RequirementRow(
+                id=covered.id,
+                titel=covered.titel,
+                level=covered.level,
+                wanted=covered.wanted,
+                status=STATUS_DE[covered.status],
+                evidence=tuple(words(evidence, "de") for evidence in covered.evidence),
+            )
+            for covered in found.requirements
+        ),
+    )
+
+
+def _waivers(member: MemberPlan, today: date) -> Iterator[WaiverRow]:
+    for waiver in member.waivers:
+        yield WaiverRow(
+            rule=waiver.rule,
+            resource=waiver.resource,
+            reason=waiver.reason,
+            owner=waiver.owner,
+            expires=wording.date(waiver.expires),
+            expired=waiver.expires < today,
+        )
+
+
+def _policy_points(plan: Plan, baseline: Baseline | None, today: date) -> Iterator[tuple[str, str]]:
+    for covered in baseline.violated if baseline else ():
+        why = "; ".join(words(evidence, "de") for evidence in covered.evidence if evidence.wrong)
+        yield "Grundschutz", f"{covered.id} {covered.titel} ({covered.level}) ist verletzt: {why}."
+    for row in _waivers(plan.member, today):
+        until = f"seit {row.expires} abgelaufen" if row.expired else f"gültig bis {row.expires}"
+        yield (
+            "Ausnahme",
+            f"Regel {row.rule} für {row.resource}: {row.reason} Verantwortlich: {row.owner}; {until}.",
+        )
 
 
 # --- open points --------------------------------------------------------------------------

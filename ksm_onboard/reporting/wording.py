@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date as calendar_day
 from datetime import datetime
 from typing import Literal
 
@@ -206,7 +207,7 @@ def value(text: str) -> str:
     return _VALUES.get(text, text)
 
 
-def date(moment: datetime) -> str:
+def date(moment: calendar_day) -> str:
     """2. März 2026."""
     return f"{moment.day}. {_MONTHS[moment.month - 1]} {moment.year}"
 

@@ -45,13 +45,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+DifferenceKind = Literal["missing", "different", "extra"]
+
+
 class Difference(_Part):
     """One point where what stands is not what was declared.
 
     ``missing``: declared, but not there; ``extra``: there, but not declared; ``how_seen``: where it was read.
     """
 
-    kind: Literal["missing", "different", "extra"]
+    kind: DifferenceKind
     area: Area
     object: str
     attribute: str

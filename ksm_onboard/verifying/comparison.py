@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from ksm_onboard.verifying.audit_report import Area, Difference, NotChecked, Reason, Tally
+from ksm_onboard.verifying.audit_report import Area, Difference, DifferenceKind, NotChecked, Reason, Tally
 
 VCENTER = "vCenter"
 EVERYTHING = "everything"
@@ -33,17 +33,7 @@ class Comparison:
         self._points[area] += 1
         if expected == found:
             return True
-        self.differences.append(
-            Difference(
-                kind="different",
-                area=area,
-                object=object_,
-                attribute=attribute,
-                expected=_text(expected),
-                found=_text(found),
-                how_seen=how,
-            )
-        )
+        self._differ("different", area, object_, attribute, expected=expected, found=found, how=how)
         return False
 
     def present(
@@ -53,17 +43,7 @@ class Comparison:
         self._points[area] += 1
         if found:
             return True
-        self.differences.append(
-            Difference(
-                kind="missing",
-                area=area,
-                object=object_,
-                attribute=attribute,
-                expected=_text(expected),
-                found=_text(None),
-                how_seen=how,
-            )
-        )
+        self._differ("missing", area, object_, attribute, expected=expected, found=None, how=how)
         return False
 
     def nothing_else(
@@ -79,17 +59,31 @@ class Comparison:
         """One point: among ``found`` there is nothing that is not ``declared``; each stranger is a difference."""
         self._points[area] += 1
         for stranger in sorted(set(found) - set(declared)):
-            self.differences.append(
-                Difference(
-                    kind="extra",
-                    area=area,
-                    object=f"{object_}: {stranger}" if object_ else stranger,
-                    attribute=attribute,
-                    expected=_text(None),
-                    found=_text(stranger),
-                    how_seen=how,
-                )
+            where = f"{object_}: {stranger}" if object_ else stranger
+            self._differ("extra", area, where, attribute, expected=None, found=stranger, how=how)
+
+    def _differ(
+        self,
+        kind: DifferenceKind,
+        area: Area,
+        object_: str,
+        attribute: str,
+        *,
+        expected: object,
+        found: object,
+        how: str,
+    ) -> None:
+        self.differences.append(
+            Difference(
+                kind=kind,
+                area=area,
+                object=object_,
+                attribute=attribute,
+                expected=_text(expected),
+                found=_text(found),
+                how_seen=how,
             )
+        )
 
     def gap(self, area: Area, object_: str, what: str, reason: Reason) -> None:
         """Something that is declared could not be looked at."""

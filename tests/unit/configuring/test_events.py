@@ -5,21 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ksm_onboard.configuring.events import MAX_MESSAGE, Tally
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def step(self, title: str) -> None:
-        self.lines.append(f"# {title}")
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
+from tests.unit.told import Told
 
 
 def tally(*events: tuple[str, dict[str, Any]]) -> tuple[Tally, list[str]]:
-    heard = Heard()
+    heard = Told()
     counted = Tally(heard)
     for kind, data in events:
         counted.add({"event": kind, "event_data": data})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ksm_onboard.connection import GuestAccess
-from ksm_onboard.errors import OnboardError
+from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.lab.addresses import loopback_address
 from ksm_onboard.lab.layout import LabPlaces, check_host_name
 
@@ -30,15 +31,16 @@ def test_other_addresses_are_refused(declared: str, shift: int) -> None:
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 128))
-def test_the_connection_says_the_same(address: IPv4Address, shift: int) -> None:
-    def answer(ask: object) -> IPv4Address | None:
+def test_the_connection_says_the_same_and_without_a_shift_nothing_is_mapped(address: IPv4Address, shift: int) -> None:
+    def answer(ask: Callable[[], IPv4Address]) -> IPv4Address | str:
         try:
-            return ask()  # type: ignore[operator, no-any-return]
-        except OnboardError:
-            return None
+            return ask()
+        except NotReadyError as error:
+            return str(error)
 
     guests = GuestAccess(private_key_file=Path("key"), loopback_shift=shift)
     assert answer(lambda: guests.reachable_at(address)) == answer(lambda: loopback_address(address, shift))
+    assert GuestAccess(private_key_file=Path("key")).reachable_at(address) == address
 
 
 @pytest.mark.parametrize("name", ["", "Lab", "1lab", ".packages", "a/b", "a" * 33])

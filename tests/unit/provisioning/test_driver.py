@@ -18,6 +18,7 @@ from ksm_onboard.errors import ExitCode, InterruptedRunError, NotReadyError, Onb
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.driver import Driver
 from ksm_onboard.provisioning.policy_events import PoliciesNotRunError, PoliciesViolatedError
+from tests.unit.told import Told
 
 STAND_IN = """#!{python}
 import json, os, pathlib, signal, sys, time
@@ -45,19 +46,6 @@ PREFIX = "urn:pulumi:grabow::ksm-onboard::ksm:member:Member$"
 VM = PREFIX + "ksm:member:Server$vsphere:index/virtualMachine:VirtualMachine::gra-dns01"
 POOL = PREFIX + "vsphere:index/resourcePool:ResourcePool::grabow"
 SERVER = PREFIX + "ksm:member:Server::gra-dns01"
-
-
-class Told:
-    """Keeps what was reported."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def step(self, title: str) -> None:
-        self.lines.append(f"# {title}")
-
-    def line(self, text: str) -> None:
-        self.lines.append(text)
 
 
 class Engine:

@@ -22,6 +22,7 @@ TODAY = date(2026, 11, 1)
 
 @pytest.fixture(scope="session")
 def catalogue() -> Mapping[str, CatalogueEntry]:
+    """As committed; no key is used twice, and none leads nowhere (application-twice, application-unknown)."""
     entries, findings = load_catalogue(ROOT / "catalogue")
     assert findings == []
     return entries
