@@ -88,6 +88,7 @@ class Matcher:
         self._literal: dict[str, list[_Name]] = defaultdict(list)
         self._patterns: list[tuple[re.Pattern[str], _Name]] = []
         self._forms: dict[str, list[_Name]] = defaultdict(list)
+        self._without_maker: dict[str, list[_Name]] = defaultdict(list)
         names: list[_Name] = []
         for key, entry in self.catalogue.items():
             names.append(_Name(key, Title(entry.application.product), False))
@@ -103,6 +104,10 @@ class Matcher:
             for form in self._forms_of(name):
                 if all(known.key != name.key for known in self._forms[form]):
                     self._forms[form].append(name)
+            # Acrobat Reader is enough for Adobe's; of Microsoft Teams, Teams alone is not.
+            words = name.title.words
+            if words[:1] == tuple(self._maker_of(name)[:1]) and len(words) > 2:
+                self._without_maker[compact(" ".join(words[1:]))].append(name)
         self.findings += [finding for found in self._literal.values() for finding in self._claimed_twice(found)]
         # Entries that differ in a number only, by the name without it: their numbers by key.
         self._told_apart: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
@@ -126,14 +131,12 @@ class Matcher:
     # --- names ----------------------------------------------------------------------------
 
     def _forms_of(self, name: _Name) -> set[str]:
-        """The forms under which a name is found: as it is, and with or without its maker's name before it."""
-        words = name.title.words
-        maker = re.findall(r"[a-z0-9]+", folded(self.catalogue[name.key].application.vendor))
-        forms = {compact(" ".join((*maker[:count], *words))) for count in range(3)}
-        # Acrobat Reader is enough for Adobe's; of Microsoft Teams, Teams alone is not.
-        if maker and words[:1] == (maker[0],) and len(words) > 2:
-            forms.add(compact(" ".join(words[1:])))
-        return forms - {""}
+        """The forms under which a name is found: as it is, and with its maker's name before it."""
+        maker = self._maker_of(name)
+        return {compact(" ".join((*maker[:count], *name.title.words))) for count in range(3)} - {""}
+
+    def _maker_of(self, name: _Name) -> list[str]:
+        return re.findall(r"[a-z0-9]+", folded(self.catalogue[name.key].application.vendor))
 
     def _by_name(self, title: Title) -> Match | None:
         if literal := self._literal.get(title.folded):
@@ -147,7 +150,12 @@ class Matcher:
                 return unknown
             if names:
                 return self._one_of(title, names, "normalised")
-        return None
+        names = [
+            name
+            for name in self._without_maker.get(compact(title.without_part), ())
+            if self._maker_agrees(title, name.key) is not False and not _numbers_differ(title, name.title)
+        ]
+        return self._one_of(title, names, "normalised") if names else None
 
     def _unknown_generation(self, title: Title, form: str, names: Sequence[_Name]) -> Match | None:
         """Doubtful where the name says no generation, but others of the same name do, and not the title's."""
