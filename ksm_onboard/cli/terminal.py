@@ -18,10 +18,11 @@ from ksm_onboard.errors import OnboardError
 
 # A pipe has no width of its own: there, tables keep their lines whole.
 _PIPED_WIDTH = 200
-out = Console(soft_wrap=False, highlight=False)
+# Without emoji: of schwerin.yaml:100:1 rich would make a picture of a hundred.
+out = Console(soft_wrap=False, highlight=False, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = _PIPED_WIDTH
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 def print_json(data: Any) -> None:

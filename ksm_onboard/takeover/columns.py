@@ -39,36 +39,44 @@ HEADERS: Final[Mapping[Export, Mapping[str, tuple[str, ...]]]] = {
             "hostname", "host name", "host", "computername", "computer name", "computer", "rechnername", "rechner",
             "gerätename", "gerät", "pc-name", "pc name", "pcname", "netbios-name", "netbiosname", "dnshostname",
             "arbeitsplatz", "client", "clientname", "workstation", "device", "device name", "devicename", "systemname",
+            "netbios name", "asset name", "endpoint", "endpunkt", "rechnerbezeichnung", "gerätebezeichnung", "dns name",
+            "fqdn", "name",
         ),
         "serial": (
             "serial", "serial number", "serialnumber", "serial no", "seriennummer", "serien-nr", "seriennr", "ser-nr",
-            "service tag", "servicetag", "s/n", "sn",
+            "service tag", "servicetag", "s/n", "sn", "computer serial number", "bios-seriennummer",
+            "bios serial number",
         ),
         "mac": (
             "mac", "mac address", "macaddress", "mac-adresse", "macadresse", "physische adresse", "physical address",
-            "hardwareadresse", "ethernet address",
+            "hardwareadresse", "ethernet address", "mac-adressen", "mac addresses", "primäre mac-adresse",
+            "netzwerk - mac-adresse", "computer mac address",
         ),
-        "site": ("site", "standort", "gebäude", "building", "liegenschaft", "niederlassung", "objekt", "außenstelle"),
+        "site": ("site", "standort", "gebäude", "building", "liegenschaft", "niederlassung", "objekt", "außenstelle",
+                 "standortname"),
         "location": ("location", "room", "raum", "zimmer", "raumnummer", "etage", "ort", "aufstellort", "zimmer-nr"),
         "department": (
             "department", "abteilung", "amt", "fachbereich", "fachdienst", "sachgebiet", "organisationseinheit",
-            "bereich", "kostenstelle", "dezernat",
+            "bereich", "kostenstelle", "dezernat", "abteilung/amt", "amt/abteilung", "oe", "org.-einheit",
+            "dienststelle", "gruppe",
         ),
         "profile": ("profile", "profil", "arbeitsplatzprofil", "arbeitsplatztyp"),
         "platform": ("platform", "plattform"),
         "os": (
             "os", "operating system", "operatingsystem", "betriebssystem", "os name", "osname", "caption",
-            "windows-version", "windowsversion",
+            "windows-version", "windowsversion", "betriebssystem - name", "computer o/s",
         ),
         "wave": ("wave", "welle", "rollout-welle", "umstellungswelle"),
-        "model": ("model", "modell", "gerätemodell", "typ", "gerätetyp", "type", "hardware", "systemmodell"),
+        "model": ("model", "modell", "gerätemodell", "typ", "gerätetyp", "type", "hardware", "systemmodell",
+                  "computer model", "hardware model"),
         "ou": (
             "ou", "distinguishedname", "distinguished name", "dn", "canonicalname", "canonical name", "ad-pfad",
-            "ad path", "organizational unit", "container",
+            "ad path", "organizational unit", "container", "computer ad path",
         ),
         "user": (
             "user", "benutzer", "username", "user name", "benutzername", "anwender", "nutzer", "last user",
             "letzter benutzer", "angemeldeter benutzer", "primary user", "hauptbenutzer", "last logged on user",
+            "registrierter benutzer", "computer current user",
         ),
         "replaces": ("replaces", "ersetzt", "ersatz für", "alter name", "old name"),
     },
@@ -76,15 +84,19 @@ HEADERS: Final[Mapping[Export, Mapping[str, tuple[str, ...]]]] = {
         "hostname": (
             "hostname", "host name", "host", "computername", "computer name", "computer", "rechnername", "rechner",
             "gerätename", "gerät", "pc-name", "pc name", "pcname", "pscomputername", "client", "device", "device name",
-            "arbeitsplatz", "workstation", "systemname",
+            "arbeitsplatz", "workstation", "systemname", "netbios name", "asset name", "endpoint", "endpunkt",
+            "assigned computer", "zugewiesener computer", "installiert auf",
         ),
         "title": (
             "title", "displayname", "display name", "software", "softwarename", "software name", "produkt",
             "produktname", "product", "product name", "programm", "programmname", "anwendung", "application",
-            "application name", "anzeigename", "bezeichnung", "name", "titel",
+            "application name", "anzeigename", "softwarebezeichnung", "programmbezeichnung", "bezeichnung", "name",
+            "titel",
         ),
-        "version": ("version", "displayversion", "display version", "softwareversion", "produktversion"),
-        "publisher": ("publisher", "hersteller", "vendor", "manufacturer", "herausgeber", "anbieter"),
+        "version": ("version", "displayversion", "display version", "softwareversion", "produktversion",
+                    "application version", "product version", "versionsnummer"),
+        "publisher": ("publisher", "hersteller", "vendor", "manufacturer", "herausgeber", "anbieter",
+                      "softwarehersteller", "software publisher", "application publisher"),
     },
     "shares": {
         "name": (
@@ -98,16 +110,16 @@ HEADERS: Final[Mapping[Export, Mapping[str, tuple[str, ...]]]] = {
             "volumen", "umfang", "genutzt",
         ),
         "department": ("department", "abteilung", "amt", "fachbereich", "fachdienst", "gruppe", "group", "groups",
-                       "gruppen", "berechtigte gruppe", "bereich"),
+                       "gruppen", "berechtigte gruppe", "bereich", "berechtigte"),
         "comment": ("comment", "kommentar", "beschreibung", "description", "bemerkung", "zweck"),
     },
     "printers": {
         "name": ("name", "printer", "printername", "printer name", "drucker", "druckername", "druckerwarteschlange",
                  "queue", "warteschlange", "freigabename", "sharename"),
         "address": ("ip", "ip address", "ipaddress", "ip-adresse", "ipadresse", "address", "adresse", "port",
-                    "portname", "port name", "anschluss"),
+                    "portname", "port name", "anschluss", "anschlussname"),
         "model": ("model", "modell", "typ", "gerätetyp", "driver", "drivername", "driver name", "treiber",
-                  "treibername", "gerät"),
+                  "treibername", "gerät", "druckertreiber", "druckermodell"),
         "serial": ("serial", "serial number", "serialnumber", "seriennummer", "serien-nr", "s/n"),
         "mac": ("mac", "mac address", "mac-adresse"),
         "site": ("site", "standort", "gebäude", "building", "liegenschaft", "objekt"),
@@ -146,6 +158,17 @@ class Columns:
         """The cell of ``field``; empty where the column or the cell is missing."""
         at = self.position.get(field)
         return row.cells[at] if at is not None and at < len(row.cells) else ""
+
+    @property
+    def used(self) -> Mapping[str, str]:
+        """The header of every field that was found."""
+        return {name: self.header.cells[at] for name, at in self.position.items()}
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """The headers of which nothing is read."""
+        taken = set(self.position.values())
+        return tuple(cell for at, cell in enumerate(self.header.cells) if cell and at not in taken)
 
     @property
     def body(self) -> list[Row]:
@@ -198,23 +221,32 @@ def find_columns(
 ) -> tuple[Columns | None, list[Finding]]:
     """The table with this export and where its fields stand; None and findings if that is not clear.
 
-    Of several sheets the first with all required columns counts. The header may stand a few rows
-    below the top.
+    Of several sheets with all required columns the one where the most columns are known counts. The header
+    may stand a few rows below the top.
     """
+    fitting = [found for table in tables if (found := _complete(export, table, mapping)) is not None]
+    if fitting:
+        columns, findings = max(fitting, key=lambda found: len(found[0].position))
+        return (None, findings) if findings else (columns, _lengths(columns))
     best: tuple[int, Columns, list[Finding]] | None = None
     for table in tables:
         for row in table.rows[:_HEADER_WITHIN_ROWS]:
             position, findings = _recognised(export, table, row, mapping)
-            missing = [name for name in REQUIRED[export] if name not in position]
-            if position and not missing:
-                columns = Columns(table, row, position)
-                return (None, findings) if findings else (columns, _lengths(columns))
             if best is None or len(position) > best[0]:
                 best = len(position), Columns(table, row, position), findings
     if best is None:
         return None, []
     _, columns, findings = best
     return None, findings or [_missing(export, columns)]
+
+
+def _complete(export: Export, table: Table, mapping: ColumnMapping) -> tuple[Columns, list[Finding]] | None:
+    """The first row of ``table`` that names all required fields, as its header; None if there is none."""
+    for row in table.rows[:_HEADER_WITHIN_ROWS]:
+        position, findings = _recognised(export, table, row, mapping)
+        if all(name in position for name in REQUIRED[export]):
+            return Columns(table, row, position), findings
+    return None
 
 
 def _recognised(export: Export, table: Table, row: Row, mapping: ColumnMapping) -> tuple[dict[str, int], list[Finding]]:
@@ -266,13 +298,16 @@ def _missing(export: Export, columns: Columns) -> Finding:
     allowed = "; ".join(f"{name}: {', '.join(HEADERS[export][name][:6])} …" for name in names)
     there = ", ".join(f"'{cell}'" for cell in columns.header.cells[:20] if cell)
     plural = "s" if len(names) > 1 else ""
+    hint = f"name the column{plural} in a mapping file (--mapping): {export}: {{{names[0]}: …}}"
+    if export == "software" and names == ["hostname"]:
+        hint += "; a list that is summed up over all devices is not enough: export one line per device and title"
     return Finding(
         rule="csv-missing-column",
         place=columns.table.place(columns.header, 0),
         message=f"the {export} export has no column for {' and '.join(names)}; there is: {there}",
         value=", ".join(names),
         allowed=allowed,
-        hint=f"name the column{plural} in a mapping file (--mapping): {export}: {{{names[0]}: …}}",
+        hint=hint,
     )
 
 
@@ -301,8 +336,12 @@ def _unknown(located: Located, loc: tuple[str | int, ...], value: str, known: Se
 
 
 def squeezed(header: str) -> str:
-    """A header for comparison: lower case, umlauts spelt out, letters and digits only, units in brackets dropped."""
-    text = re.sub(r"[(\[].*?[)\]]", " ", header).casefold()
+    """A header for comparison: lower case, umlauts spelt out, letters and digits only, without units.
+
+    The 0 that Configuration Manager puts behind every column (``Name0``) is dropped, too.
+    """
+    text = re.sub(r"[(\[].*?[)\]]", " ", header).casefold().strip()
+    text = re.sub(r"(?<=\w)\s+(?:in\s+)?(?:[kmgt]i?b|bytes?)$", "", text)
     for umlaut, spelt in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
         text = text.replace(umlaut, spelt)
-    return re.sub(r"[^a-z0-9]", "", text)
+    return re.sub(r"(?<=[a-z])0$", "", re.sub(r"[^a-z0-9]", "", text))

@@ -169,14 +169,14 @@ def _rare(by_device: Mapping[str, frozenset[str]], devices: int) -> frozenset[st
 def _site(device: OldDevice, user: User | None) -> Group:
     if device.site:
         return _group(device.site, "column", "column site", UNKNOWN_SITE)
-    if building := _building(device.location):
+    if building := building_of(device.location):
         return _group(building, "location", f"location '{device.location}'", UNKNOWN_SITE)
     if user is not None and user.site:
-        return _group(_building(user.site) or user.site, "user", "its user's site", UNKNOWN_SITE)
+        return _group(building_of(user.site) or user.site, "user", "its user's site", UNKNOWN_SITE)
     return Group(UNKNOWN_SITE, "Standort offen", "nothing", "the exports name no site")
 
 
-def _building(location: str) -> str:
+def building_of(location: str) -> str:
     """The building in ``Rathaus, Zimmer 12`` or ``Rathaus EG``; empty where there is only a room."""
     building = re.split(r"[,;/|]|\b(?:Zimmer|Zi\.|Raum|EG|UG|DG|\d\.? ?OG|OG|Etage)\b", location, maxsplit=1)[0].strip(
         " -"

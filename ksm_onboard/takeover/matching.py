@@ -8,9 +8,9 @@ Tried in this order; the first that fits decides, and says so in ``method``:
 4. ``rule``: an explicit rule says why it is no application (see ``ignored``).
 5. ``fuzzy``: similar to exactly one entry, whose maker agrees.
 
-Numbers are names: ``Office 2013`` never becomes ``Office 2016``, nor ``Python 3.9`` ``Python 2.7``.
-A name of a single word counts only if the maker does not contradict. Whatever is less certain is
-doubtful, with candidates.
+Numbers are names: ``Office 2013`` never becomes ``Office 2016``, nor ``Python 3.9`` ``Python 2.7``; where the
+catalogue tells a product's generations apart, one that it does not know (``SQL Server 2008``) is doubtful.
+A name counts only if the maker does not contradict. Whatever is less certain is doubtful, with candidates.
 """
 
 from __future__ import annotations
@@ -76,10 +76,6 @@ class _Name:
     title: Title
     is_alias: bool
 
-    @property
-    def one_word(self) -> bool:
-        return len(self.title.words) == 1
-
 
 @dataclass
 class Matcher:
@@ -92,6 +88,7 @@ class Matcher:
         self._literal: dict[str, list[_Name]] = defaultdict(list)
         self._patterns: list[tuple[re.Pattern[str], _Name]] = []
         self._forms: dict[str, list[_Name]] = defaultdict(list)
+        self._without_maker: dict[str, list[_Name]] = defaultdict(list)
         names: list[_Name] = []
         for key, entry in self.catalogue.items():
             names.append(_Name(key, Title(entry.application.product), False))
@@ -107,7 +104,15 @@ class Matcher:
             for form in self._forms_of(name):
                 if all(known.key != name.key for known in self._forms[form]):
                     self._forms[form].append(name)
+            # Acrobat Reader is enough for Adobe's; of Microsoft Teams, Teams alone is not.
+            words = name.title.words
+            if words[:1] == tuple(self._maker_of(name)[:1]) and len(words) > 2:
+                self._without_maker[compact(" ".join(words[1:]))].append(name)
         self.findings += [finding for found in self._literal.values() for finding in self._claimed_twice(found)]
+        # Entries that differ in a number only, by the name without it: their numbers by key.
+        self._told_apart: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for name in names:
+            self._told_apart[compact(name.title.any_generation)][name.key] |= name.title.generations
         self._choices = {i: name.title.any_generation for i, name in enumerate(names)}
         self._names = names
         self._words: dict[str, list[_Name]] = defaultdict(list)
@@ -127,9 +132,11 @@ class Matcher:
 
     def _forms_of(self, name: _Name) -> set[str]:
         """The forms under which a name is found: as it is, and with its maker's name before it."""
-        form = name.title.form
-        maker = next(iter(re.findall(r"[a-z0-9]+", folded(self.catalogue[name.key].application.vendor))), "")
-        return {compact(form), compact(f"{maker} {form}")} - {""}
+        maker = self._maker_of(name)
+        return {compact(" ".join((*maker[:count], *name.title.words))) for count in range(3)} - {""}
+
+    def _maker_of(self, name: _Name) -> list[str]:
+        return re.findall(r"[a-z0-9]+", folded(self.catalogue[name.key].application.vendor))
 
     def _by_name(self, title: Title) -> Match | None:
         if literal := self._literal.get(title.folded):
@@ -139,12 +146,30 @@ class Matcher:
                 return self._settled(name.key, "alias")
         for form in dict.fromkeys((title.form, title.any_generation, title.without_part, title.without_publisher)):
             names = [name for name in self._forms.get(compact(form), ()) if not _numbers_differ(title, name.title)]
+            if names and (unknown := self._unknown_generation(title, form, names)):
+                return unknown
             if names:
                 return self._one_of(title, names, "normalised")
-        return None
+        names = [
+            name
+            for name in self._without_maker.get(compact(title.without_part), ())
+            if self._maker_agrees(title, name.key) is not False and not _numbers_differ(title, name.title)
+        ]
+        return self._one_of(title, names, "normalised") if names else None
+
+    def _unknown_generation(self, title: Title, form: str, names: Sequence[_Name]) -> Match | None:
+        """Doubtful where the name says no generation, but others of the same name do, and not the title's."""
+        by_key = self._told_apart.get(compact(form), {})
+        known = frozenset().union(*by_key.values())
+        keys = dict.fromkeys(name.key for name in names)
+        others = any(by_key[key] for key in by_key if key not in keys)
+        if not others or title.generations <= known or any(name.title.generations for name in names):
+            return None
+        why = f"the catalogue tells {', '.join(sorted(known))} apart, and does not know this one"
+        return Match("doubtful", "normalised", score=90.0, candidates=tuple(Candidate(key, 90.0, why) for key in keys))
 
     def _one_of(self, title: Title, names: Sequence[_Name], method: Method) -> Match:
-        """The entry among ``names`` whose maker agrees. A single word may be anybody's name."""
+        """The entry among ``names`` whose maker agrees: a name may be anybody's."""
         names = list({name.key: name for name in names}.values())
         if len(names) > 1:
             agreeing = [name for name in names if self._maker_agrees(title, name.key)]
@@ -153,7 +178,7 @@ class Matcher:
                 return Match("doubtful", method, candidates=tuple(Candidate(name.key, 95.0, why) for name in names))
             return self._settled(agreeing[0].key, method)
         (name,) = names
-        if name.one_word and self._maker_agrees(title, name.key) is False:
+        if self._maker_agrees(title, name.key) is False:
             maker = self.catalogue[name.key].application.vendor
             why = f"same name, but made by '{title.publisher}', not by {maker}"
             return Match("doubtful", method, candidates=(Candidate(name.key, 95.0, why),))
@@ -172,7 +197,8 @@ class Matcher:
         if not publisher:
             return None
         application = self.catalogue[key].application
-        known = company_words(application.vendor) | company_words(application.product)
+        # Makers change with the years, and old ones live on in names: Mozilla Thunderbird, Nuance Power PDF.
+        known = company_words(" ".join((application.vendor, application.product, *application.aliases)))
         if publisher & known:
             return True
         joined, vendor = compact(folded(title.publisher)), compact(folded(application.vendor))
@@ -221,6 +247,14 @@ class Matcher:
                 if agrees or (agrees is None and length >= _CONTAINED_LENGTH):
                     share = length / len(compact(title.form))
                     yield name, _CONTAINS + 10.0 * share, f"the title contains '{name.title.text}'"
+        # The other way round: avviso may well be avviso Vollstreckung.
+        begin = Title(title.without_publisher).words
+        for name in self._words.get(begin[0], ()) if begin and not title.generations else ():
+            length = len(compact(" ".join(begin)))
+            agrees = self._maker_agrees(title, name.key)
+            longer = len(name.title.words) > len(begin) and name.title.words[: len(begin)] == begin
+            if longer and (agrees or (agrees is None and length >= _CONTAINED_LENGTH)):
+                yield name, DOUBTFUL_FROM, f"'{name.title.text}' begins so"
 
     def _claimed_twice(self, names: Sequence[_Name]) -> Iterable[Finding]:
         """Two products may have one name; an alias that names two entries helps nobody."""

@@ -11,13 +11,13 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
 from ksm_onboard.declaration.load import CatalogueEntry
-from ksm_onboard.takeover.grouping import UNKNOWN_SITE, Placed, Sets, mobile_profile, slug
+from ksm_onboard.takeover.grouping import UNKNOWN_SITE, Placed, Sets, building_of, mobile_profile, slug
 from ksm_onboard.takeover.read import OldPrinter, OldShare
 
 # Room for growth over what the shares hold today; the archetype's disk stays if that is enough.
@@ -26,6 +26,10 @@ _ADMINISTRATIVE_SHARES: Final = re.compile(r"(?:.*\$|netlogon|sysvol)", re.IGNOR
 _DEVICE_COLUMNS: Final = (
     "hostname", "serial", "mac", "site", "department", "profile", "platform", "wave", "replaces",
 )  # fmt: skip
+_VIRTUAL_PRINTERS: Final = re.compile(
+    r"print to pdf|xps document|onenote|adobe pdf|pdf24|pdfcreator|freepdf|shared fax|^fax$",
+    re.IGNORECASE | re.MULTILINE,
+)
 # A zone needs room for its devices and for the first 20 addresses, which are kept free.
 _KEPT_FREE: Final = 22
 
@@ -171,9 +175,9 @@ def _member(identity: Identity) -> list[str]:
 
 def _sites(devices: Sequence[ProposedDevice], printers: Sequence[OldPrinter]) -> list[str]:
     names = {device.placed.site.key: device.placed.site.name for device in devices}
-    for printer in printers:
-        if printer.site:
-            names.setdefault(slug(printer.site), printer.site)
+    for printer in _real(printers):
+        if (key := _printer_site(printer, names)) not in names and key:
+            names[key] = printer.site
     count = Counter(device.placed.site.key for device in devices)
     lines = ["", "# The exports hold no postal addresses.", "sites:"]
     for key, name in sorted(names.items()):
@@ -271,20 +275,39 @@ def _file_server(shares: Sequence[OldShare], archetype: Archetype) -> list[str]:
 
 
 def _printers(printers: Sequence[OldPrinter], devices: Sequence[ProposedDevice]) -> list[str]:
-    if not printers:
+    kept = _real(printers)
+    if not kept:
         return []
-    main = Counter(device.placed.site.key for device in devices).most_common(1)
+    sites = Counter(device.placed.site.key for device in devices)
+    main = sites.most_common(1)
     lines = ["", "printers:"]
+    if left_out := len(printers) - len(kept):
+        queues = f"{left_out} queue{'s' if left_out > 1 else ''}"
+        lines.insert(1, f"# {queues} left out that only print into a file or a fax.")
     taken: set[str] = set()
-    for printer in sorted(printers, key=lambda one: one.name.casefold()):
+    for printer in sorted(kept, key=lambda one: one.name.casefold()):
         name = _unique(_unix_name(printer.name), taken)
-        site = slug(printer.site) or (main[0][0] if main else UNKNOWN_SITE)
-        notes = [] if printer.site else ["site assumed"]
+        told = _printer_site(printer, sites)
+        site = told or (main[0][0] if main else UNKNOWN_SITE)
+        notes = [] if told else ["site assumed"]
         notes += [f"was {printer.address}"] if printer.address else []
         model = printer.model if len(printer.model) > 1 else "Modell offen"
         comment = f"  # {', '.join(notes)}" if notes else ""
         lines.append(f"  {name}: {{site: {site}, model: {_scalar(model)}}}{comment}")
     return lines
+
+
+def _real(printers: Sequence[OldPrinter]) -> list[OldPrinter]:
+    """The printers that stand somewhere."""
+    return [one for one in printers if not _VIRTUAL_PRINTERS.search(f"{one.name}\n{one.model}")]
+
+
+def _printer_site(printer: OldPrinter, known: Container[str]) -> str:
+    """The key of its site: one where devices stand, if the export names its building; empty if it names none."""
+    for name in (printer.site, building_of(printer.site), building_of(printer.location)):
+        if slug(name) in known:
+            return slug(name)
+    return slug(printer.site)
 
 
 def _waves(devices: Sequence[ProposedDevice], archetype: Archetype) -> list[str]:

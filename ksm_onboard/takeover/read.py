@@ -139,6 +139,7 @@ class Exports:
     users: tuple[User, ...] = ()
     licences: tuple[OwnedLicences, ...] | None = None
     findings: tuple[Finding, ...] = ()
+    columns: Mapping[Export, Columns] = field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -160,6 +161,7 @@ def read_exports(sources: Sources) -> Exports:
         tuple(reader.users(sources.users)) if sources.users else (),
         tuple(reader.licences(sources.licences)) if sources.licences else None,
         tuple(reader.findings),
+        reader.columns,
     )
 
 
@@ -167,6 +169,7 @@ def read_exports(sources: Sources) -> Exports:
 class _Reader:
     mapping: ColumnMapping
     findings: list[Finding] = field(default_factory=list)
+    columns: dict[Export, Columns] = field(default_factory=dict)
 
     def devices(self, file: Path) -> Iterator[OldDevice]:
         for columns, row, text in self._records("devices", file):
@@ -277,6 +280,7 @@ class _Reader:
         self.findings.extend(findings)
         if columns is None:
             return
+        self.columns[export] = columns
         if not columns.body:
             place = columns.table.place(columns.header, 0)
             self.findings.append(Finding("file-empty", place, "there is a header but no line below it"))
@@ -357,15 +361,24 @@ class _Reader:
             self._set_aside(columns, row, "size", "is not a size", "for example 12,5 GB or 1.234,5 MB")
             return None
         in_header = re.search(
-            r"[(\[]\s*([kmgt]i?b|bytes?)\s*[)\]]", columns.header.cells[columns.position["size"]], re.I
+            r"(?:[(\[]\s*|\s)([kmgt]i?b|bytes?)\s*[)\]]?$", columns.header.cells[columns.position["size"]], re.I
         )
         unit = (match["unit"] or (in_header.group(1) if in_header else "")).lower()
         scale = _UNITS.get(unit.replace("ib", "b").removesuffix("ytes").removesuffix("yte"), 1.0)
         if _THOUSANDS.fullmatch(match["number"].strip()) and scale > 1:
+            if self._decimal_mark(columns) not in (None, _mark(match["number"])):
+                return number * 1000 * scale / 2**30
             place = columns.table.place(row, columns.position["size"])
             message = f"size: '{raw}' is read as {number:,.3f}; it could mean {number * 1000:,.0f} as well"
             self._warn("size-ambiguous", place, message, raw, "write it without a point or comma, or with two decimals")
         return number * scale / 2**30
+
+    @staticmethod
+    def _decimal_mark(columns: Columns) -> str | None:
+        """The decimal mark of the column's sizes that can be read in one way only; None if they do not agree."""
+        sizes = [match["number"] for row in columns.body if (match := _SIZE.fullmatch(columns.text(row, "size")))]
+        marks = {_mark(size) for size in sizes if re.search(r"[.,]\d{1,2}\s*$", size)}
+        return marks.pop() if len(marks) == 1 else None
 
     # --- findings -------------------------------------------------------------------------
 
@@ -414,6 +427,11 @@ def decimal(raw: str) -> float | None:
                 return None
             text = f"{whole.replace(other, '')}.{fraction}"
     return float(text) if re.fullmatch(r"\d+(\.\d*)?", text) else None
+
+
+def _mark(number: str) -> str:
+    """The last separator in a number."""
+    return next(character for character in reversed(number) if character in ".,")
 
 
 def account(raw: str) -> str:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ksm_onboard.declaration.findings import Finding, relative
 from ksm_onboard.declaration.load import CatalogueEntry
 from ksm_onboard.takeover.analysis import Consolidation, Duplicate, LicenceNeed, SupportEnd
+from ksm_onboard.takeover.columns import Columns, Export
 from ksm_onboard.takeover.grouping import Sets
 from ksm_onboard.takeover.matching import Verdict
 from ksm_onboard.takeover.propose import ProposedDevice
@@ -61,10 +62,12 @@ class Review:
     findings: Sequence[Finding]
     changes: Changes
     catalogue: Mapping[str, CatalogueEntry]
+    columns: Mapping[Export, Columns]
 
     def of(self, verdict: Verdict) -> list[Judged]:
-        """The titles with this verdict, by name."""
-        return [one for one in self.judged if one.match.verdict == verdict]
+        """The titles with this verdict: those to decide by the number of devices, most first, others by name."""
+        found = [one for one in self.judged if one.match.verdict == verdict]
+        return sorted(found, key=lambda one: -len(one.found.devices)) if found and found[0].is_open else found
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -20,6 +20,7 @@ from ksm_onboard.errors import OnboardError
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.takeover.analysis import consolidation, duplicates, licence_needs, support_ends
+from ksm_onboard.takeover.columns import Columns
 from ksm_onboard.takeover.decisions import read_decisions, with_new_titles
 from ksm_onboard.takeover.elsewhere import applications_elsewhere
 from ksm_onboard.takeover.grouping import place_devices, slug
@@ -107,6 +108,8 @@ def run_import(
     decisions, decision_findings = read_decisions(decisions_file or target_dir / DECISIONS, list(catalogue))
     findings = [*exports.findings, *catalogue_findings, *matcher.findings, *decision_findings]
     _refuse_errors(findings)
+    for export, columns in exports.columns.items():
+        progress.line(f"{export}: {_columns_words(columns)}")
     progress.line(f"{len(exports.devices)} devices, {len(exports.software)} installations")
 
     progress.step("matching software with the catalogue")
@@ -155,6 +158,7 @@ def run_import(
         findings=in_order(findings),
         changes=changes,
         catalogue=catalogue,
+        columns=exports.columns,
     )
 
     progress.step("writing")
@@ -176,6 +180,13 @@ def run_import(
         tuple(review.findings),
         {what: path for what, (path, _) in files.items()},
     )
+
+
+def _columns_words(columns: Columns) -> str:
+    """Which column is read as what, and which are not read: a column that is overlooked must not go unnoticed."""
+    used = ", ".join(f"{name} from '{header}'" for name, header in columns.used.items())
+    unused = ", ".join(f"'{header}'" for header in columns.unused)
+    return f"{used}; not read: {unused or 'none'}"
 
 
 def _refuse_errors(findings: Sequence[Finding]) -> None:

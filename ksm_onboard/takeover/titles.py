@@ -31,14 +31,18 @@ _DOTTED = re.compile(
 _ARCHITECTURE = re.compile(rf"(?<![\w])-?(?:{_ARCHITECTURES})(?:[- ]edition)?(?![\w])")
 _LANGUAGE_TAIL = re.compile(rf"(?:\s+-\s+|\s+|,\s*)(?:(?:{_LANGUAGES})(?:,\s*)?)+$")
 _LANGUAGE_AFTER_DASH = re.compile(rf"\s-\s(?:(?:{_LANGUAGES})(?:,\s*)?)+(?=\s|$)")
-_CODENAME = re.compile(r"\s'[^']+'$")
+_CODENAME = re.compile(r"\s(?:'[^']+'|\"[^\"]+\")$")
 _VERSION_WORD_TAIL = re.compile(r"[\s,-]+(?:version|release|build|ver\.?|v)$")
 _WORD = re.compile(r"[a-z0-9]+\+*")
 _MARKS = re.compile(r"\((?:r|tm|c)\)|[®™©]")
+# V17 and 17 are one generation.
+_NUMBERED = re.compile(r"v(\d{1,4})")
 _GENERATION = re.compile(r"\d{1,4}|\d{4}[a-z]?\d?")
 
 # Words that say which part of a product is installed, not which product.
-_PARTS: Final = frozenset(("arbeitsplatz", "client", "desktop", "arbeitsplatzinstallation", "clientsoftware", "app"))
+_PARTS: Final = frozenset(
+    ("arbeitsplatz", "client", "desktop", "arbeitsplatzinstallation", "clientsoftware", "app", "apps")
+)
 # Words in a company's name that do not tell companies apart.
 _COMPANY: Final = frozenset(
     re.findall(
@@ -55,7 +59,8 @@ _COMPANY: Final = frozenset(
 
 def folded(text: str) -> str:
     """Lower case, umlauts spelt out, no accents, no trademark signs, single blanks."""
-    text = unicodedata.normalize("NFKC", text).casefold()
+    # Before anything else: NFKC would make letters of the signs, and Skype™ would be called skypetm.
+    text = unicodedata.normalize("NFKC", _MARKS.sub("", text)).casefold()
     for umlaut, spelt in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("’", "'"), ("–", "-")):
         text = text.replace(umlaut, spelt)
     text = _MARKS.sub("", text)
@@ -86,7 +91,11 @@ class Title:
 
     @cached_property
     def words(self) -> tuple[str, ...]:
-        return tuple(_WORD.findall(self.stable))
+        first, *others = _WORD.findall(self.stable) or [""]
+        if first == "ms" and others:
+            first = "microsoft"
+        words = (first, *(_NUMBERED.sub(r"\1", word) if _NUMBERED.fullmatch(word) else word for word in others))
+        return words if first else ()
 
     @property
     def form(self) -> str:

@@ -30,6 +30,13 @@ def test_check_names_file_line_and_what_is_allowed(checkout: Project, grabow: Pa
     assert "Traceback" not in done.stderr
 
 
+def test_line_100_is_a_number_and_no_picture(checkout: Project, grabow: Path) -> None:
+    text = grabow.read_text("utf-8")
+    lines = text.count("\n")
+    grabow.write_text(text + "\n" * (99 - lines) + "unknown: 1\n", encoding="utf-8")
+    assert "stacks/grabow.yaml:100:1: error [unknown-key]" in run("check", "grabow", cwd=checkout.root).stderr
+
+
 def test_check_speaks_json(checkout: Project, grabow: Path) -> None:
     grabow.write_text(grabow.read_text("utf-8").replace("kind: stadt", "kind: staadt"), encoding="utf-8")
     done = run("check", "--json", cwd=checkout.root)

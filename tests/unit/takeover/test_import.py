@@ -239,7 +239,11 @@ def test_decisions_are_kept_and_only_what_is_new_is_asked(workplace: Project, ex
     imported(workplace, sources(exports))
     file = decide(
         workplace,
-        **{"Axians Infoma newsystem 7 RTC": "infoma-newsystem", "avviso": "retire", "Mitarbeiterverzeichnis": "ignore"},
+        **{
+            "Axians Infoma newsystem 7 RTC": "infoma-newsystem",
+            "Lexware reisekosten 2020": "retire",
+            "Mitarbeiterverzeichnis": "ignore",
+        },
     )
     file.write_text("# von Frau Muster geprüft\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
     decided = file.read_text(encoding="utf-8")
@@ -252,9 +256,13 @@ def test_decisions_are_kept_and_only_what_is_new_is_asked(workplace: Project, ex
     found = {row["item"]: row for row in rows(workplace, "software")}
     kept = found["Axians Infoma newsystem 7 RTC"]
     assert (kept["verdict"], kept["key"], kept["method"]) == ("matched", "infoma-newsystem", "decision")
-    assert found["avviso"]["verdict"] == "retired"
+    assert found["Lexware reisekosten 2020"]["verdict"] == "retired"
     assert found["Mitarbeiterverzeichnis"]["verdict"] == "ignored"
-    assert set(result.changes.settled) == {"avviso", "Mitarbeiterverzeichnis", "Axians Infoma newsystem 7 RTC"}
+    assert set(result.changes.settled) == {
+        "Lexware reisekosten 2020",
+        "Mitarbeiterverzeichnis",
+        "Axians Infoma newsystem 7 RTC",
+    }
     assert "Ganz Neues Fachverfahren 2.0" in result.changes.new_titles
     now = file.read_text(encoding="utf-8")
     assert now.startswith(decided)  # every line as the person left it
@@ -375,3 +383,17 @@ def test_the_command_says_what_to_do_next(workplace: Project, monkeypatch: pytes
     assert code == 0
     assert "457 titles on 55 devices" in out
     assert (workplace.root / "elsewhere/review.html").is_file()
+
+
+def test_printers_stand_where_devices_do_and_a_fax_is_none(workplace: Project, exports: Path) -> None:
+    (exports / "printers.tsv").write_text(
+        "Druckername\tTreibername\tAnschluss\tStandort\n"
+        "Kyo 1\tKyocera ECOSYS P3260dn KX\tIP_192.168.10.51\tRathaus EG\n"
+        "Fax\tMicrosoft Shared Fax Driver\tSHRFAX:\t\n"
+        "Microsoft Print to PDF\tMicrosoft Print To PDF\tPORTPROMPT:\t\n",
+        encoding="utf-8",
+    )
+    imported(workplace, sources(exports))
+    text = (workplace.root / "proposals/muster/muster.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(text)["printers"] == {"kyo-1": {"site": "rathaus", "model": "Kyocera ECOSYS P3260dn KX"}}
+    assert "# 2 queues left out" in text

@@ -2,7 +2,8 @@
 
 ``titles.csv`` holds titles in the spellings that Windows reports. ``truth`` is the key of the catalogue,
 ``runtime:key`` for runtimes, ``ignored``, ``unknown`` (not in the catalogue) or ``ambiguous``. Rules were
-written looking at the titles of the set ``tuning`` only; ``held-out`` tells how they do on others.
+written looking at the titles of the set ``tuning`` only; ``held-out`` tells how they do on others. ``independent``
+was labelled by somebody else before they had seen how titles are matched; what it showed has been put right since.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def test_what_is_ambiguous_or_unknown_is_left_to_a_person(answers: list[tuple[La
     assert decided == []
 
 
-@pytest.mark.parametrize("which", ["tuning", "held-out"])
+@pytest.mark.parametrize("which", ["tuning", "held-out", "independent"])
 def test_recall(answers: list[tuple[Labelled, Match]], which: str) -> None:
     """The figures in docs/how-to/import-a-member.md are these; they may only get better."""
     asked = [(title, match) for title, match in answers if title.set == which and title.key]
@@ -93,7 +94,7 @@ def test_recall(answers: list[tuple[Labelled, Match]], which: str) -> None:
 
 def test_the_documented_figures_are_the_measured_ones(answers: list[tuple[Labelled, Match]]) -> None:
     docs = (Path(__file__).parents[3] / "docs/how-to/import-a-member.md").read_text(encoding="utf-8")
-    for which in ("tuning", "held-out"):
+    for which in ("tuning", "held-out", "independent"):
         asked = [(title, match) for title, match in answers if title.set == which and title.key]
         settled = sum(match.key == title.key for title, match in asked)
         offered = sum(any(c.key == title.key for c in match.candidates) for title, match in asked)
@@ -123,6 +124,10 @@ def test_the_method_is_told(matcher: Matcher, title: str, publisher: str, key: s
         ("Python 3.12.1 (64-bit)", "Python Software Foundation"),  # the catalogue knows 2.7 only
         ("Session 1.11.0", "Oxen"),  # a messenger, not the council information system
         ("Zeus", "Some Gaming Studio"),  # not the time recording of ISGUS
+        ("Microsoft SQL Server 2008 (64-bit)", "Microsoft Corporation"),  # the catalogue knows 2008 R2 and later ones
+        ("Password Safe 3.60", "Rony Shapiro"),  # a namesake by another maker
+        ("ELOoffice 11", "ELO Digital Office GmbH"),  # another product of the same maker
+        ("VNC Viewer 6.20.529", "RealVNC"),  # not the server
         ("BASyS", ""),  # two products have this name, and no maker is told
         ("", ""),
         ("1.2.3", ""),

@@ -314,3 +314,82 @@ def test_places_point_at_the_cell(tmp_path_factory: pytest.TempPathFactory, rows
                 rest = "\n".join([lines[place.line - 1][place.column - 1 :], *lines[place.line :]])
                 assert rest.startswith('"')
                 assert rest[1:].lstrip().replace('""', '"').startswith(cell)
+
+
+@pytest.mark.parametrize(
+    ("devices", "software"),
+    [
+        # Configuration Manager, GLPI, Lansweeper, baramundi, PDQ, Matrix42, and what a person wrote down
+        ("Name0\tSerialNumber0\tMACAddress0\tUser_Name0", "Netbios_Name0\tDisplayName0\tVersion0\tPublisher0"),
+        ("Name;Seriennummer;Netzwerk - MAC-Adresse;Benutzer", "Computer;Software - Name;Software - Version;Hersteller"),
+        ("AssetName,Serialnumber,Mac,Username", "AssetName,softwareName,softwareVersion,SoftwarePublisher"),
+        ("Rechnername;Seriennr.;Primäre MAC-Adresse;Registrierter Benutzer", "Endpoint;Anwendung;Version;Hersteller"),
+        (
+            "Computer Name,Computer Serial Number,Computer MAC Address,Computer Current User",
+            "Computer Name,Application Name,Application Version,Application Publisher",
+        ),
+        ("Workstation,Serial No.,MAC-Address,Primary User", "Assigned Computer,Product Name,Version,Manufacturer"),
+        ("Gerätename;Serien-Nr.;MAC;Nutzer", "Rechner;Bezeichnung;Version;Hersteller"),
+    ],
+)
+def test_columns_as_common_tools_call_them(tmp_path: Path, devices: str, software: str) -> None:
+    mark = next(mark for mark in "\t;," if mark in devices)
+    device = mark.join(("PC-1", "SN1", "02:4B:53:00:00:01", "GRABOW\\mm01"))
+    exports = read(tmp_path, f"{devices}\n{device}\n", f"{software}\n{mark.join(('PC-1', '7-Zip', '23.01', 'Igor'))}\n")
+    assert exports.findings == ()
+    (one,) = exports.devices
+    assert (one.hostname, one.serial, one.mac, one.user) == ("pc-1", "SN1", "02:4b:53:00:00:01", "GRABOW\\mm01")
+    (installed,) = exports.software
+    assert (installed.title, installed.version, installed.publisher) == ("7-Zip", "23.01", "Igor")
+    assert all(not columns.unused for columns in exports.columns.values())
+
+
+def test_a_column_that_is_not_read_is_told(tmp_path: Path) -> None:
+    exports = read(tmp_path, "Computer;Schrank;Seriennummer\nPC-1;4;SN1\n")
+    assert exports.columns["devices"].used == {"hostname": "Computer", "serial": "Seriennummer"}
+    assert exports.columns["devices"].unused == ("Schrank",)
+
+
+def test_a_summed_up_list_of_software_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    exports = read(tmp_path, "Computer\nPC-1\n", "Software;Anzahl Installationen\n7-Zip;40\n")
+    (finding,) = exports.findings
+    assert finding.rule == "csv-missing-column"
+    assert "one line per device and title" in (finding.hint or "")
+
+
+def test_one_size_tells_how_the_others_of_its_column_are_written(tmp_path: Path) -> None:
+    shares = write(tmp_path, "shares.csv", "Freigabe;Größe\nA;1,5 TB\nB;1.234 MB\n")
+    exports = read(tmp_path, "Computer\nPC-1\n", shares=shares)
+    assert [share.gib for share in exports.shares] == [1536.0, pytest.approx(1234 / 1024)]
+    assert told(exports, "warning") == []
+    shares = write(tmp_path, "shares.csv", "Freigabe;Größe in GB\nA;2\nB;1.234\n")
+    exports = read(tmp_path, "Computer\nPC-1\n", shares=shares)
+    assert [share.gib for share in exports.shares] == [2.0, 1.234]
+    assert [rule for rule, *_ in told(exports, "warning")] == ["size-ambiguous"]
+
+
+def test_one_workbook_may_hold_everything(tmp_path: Path) -> None:
+    book = Workbook()
+    book.active.append(["Bestand der Stadt Muster", "Stand 01.03.2026"])
+    for title, rows in {
+        "Geräte": [["Inventarliste"], [], ["Inv.-Nr.", "Gerätename", "Serien-Nr."], [1, "PC-1", 123456]],
+        "Software": [["Rechner", "Bezeichnung", "Hersteller"], ["PC-1", "7-Zip", "Igor Pavlov"]],
+        "Freigaben": [["Freigabename", "Pfad", "Größe"], ["Bau", "D:\\Bau", "12 GB"]],
+        "Drucker": [["Druckername", "Treibername", "Anschlussname"], ["HP-EG", "HP PCL 6", "IP_192.168.1.50"]],
+        "Benutzer": [["SamAccountName", "Name", "Abteilung"], ["mm01", "Muster, Max", "Bauamt"]],
+    }.items():
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    file = tmp_path / "bestand.xlsx"
+    book.save(file)
+    exports = read_exports(Sources(file, file, file, file, file))
+    assert exports.findings == ()
+    assert {export: columns.table.sheet for export, columns in exports.columns.items()} == {
+        "devices": "Geräte",
+        "software": "Software",
+        "shares": "Freigaben",
+        "printers": "Drucker",
+        "users": "Benutzer",
+    }
+    assert (exports.devices[0].serial, str(exports.printers[0].address)) == ("123456", "192.168.1.50")
