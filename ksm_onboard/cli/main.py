@@ -33,6 +33,7 @@ _COMMANDS = {
     "report": "flow:report",
     "onboard": "flow:onboard",
     "status": "flow:status",
+    "drill": "drilling:drill",
     "env": "flow:env",
     "lab": "lab:app",
 }
