@@ -35,6 +35,7 @@ _COMMANDS = {
     "baseline": "baseline:baseline",
     "onboard": "flow:onboard",
     "status": "flow:status",
+    "drill": "drilling:drill",
     "env": "flow:env",
     "lab": "lab:app",
 }

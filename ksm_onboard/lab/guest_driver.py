@@ -1,6 +1,6 @@
-"""What the simulated vCenter calls when a VM starts, stops or loses its host.
+"""What the simulated vCenter calls when a VM starts, stops, loses its host or is deleted.
 
-``guest_driver <settings> start|stop|kill``
+``guest_driver <settings> start|stop|kill|discard``
 
 Reads one JSON document from standard input, writes one to standard output, and ends with 0 on success.
 It runs once per VM and all of them at the same time, so it imports only what it needs.
@@ -15,7 +15,7 @@ from typing import Any
 
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.lab.customisation import parse_customisation
-from ksm_onboard.lab.hosts import Disk, HostKind, HostSettings, HostSpec, kill_host, start_host, stop_host
+from ksm_onboard.lab.hosts import Disk, HostKind, HostSettings, HostSpec, discard_host, kill_host, start_host, stop_host
 
 _WRAPPER = """\
 #!/bin/sh
@@ -57,13 +57,18 @@ def kill(settings: HostSettings, request: dict[str, Any]) -> dict[str, bool]:
     return {"killed": kill_host(settings.lab, request["name"])}
 
 
+def discard(settings: HostSettings, request: dict[str, Any]) -> dict[str, bool]:
+    """Remove what a deleted VM leaves: its system disk; it is no error if there is none."""
+    return {"discarded": discard_host(settings.lab, request["name"])}
+
+
 def main(arguments: list[str]) -> int:
     """The program. Errors go to standard error, in one message."""
     try:
         file, action = arguments
-        work = {"start": start, "stop": stop, "kill": kill}[action]
+        work = {"start": start, "stop": stop, "kill": kill, "discard": discard}[action]
     except (ValueError, KeyError):
-        print("usage: guest_driver <settings file> start|stop|kill  < request.json", file=sys.stderr)  # noqa: T201
+        print("usage: guest_driver <settings file> start|stop|kill|discard  < request.json", file=sys.stderr)  # noqa: T201
         return 2
     try:
         answer = work(HostSettings.read(Path(file)), json.load(sys.stdin))

@@ -120,6 +120,8 @@ class HostRecord:
     fingerprint: str
     since: str
     """When it was started, ISO 8601, UTC."""
+    system_disk: str = ""
+    """Equal for two starts that share a system disk."""
 
 
 class HostError(OnboardError):
@@ -134,17 +136,21 @@ def start_host(
 ) -> HostRecord:
     """Start a host and wait until users can log in.
 
-    A host of that name is stopped first. Raises HostError if it does not come up; nothing is left of it then.
+    A host of that name that runs is removed first. A VM that was switched off has kept its system disk and goes on
+    with it; one whose customisation changed meanwhile begins anew (cloud-init would want a new instance id for that).
+    Raises HostError if it does not come up; nothing is left of it then.
     """
     places = LabPlaces(settings.lab)
     with _host_lock(places, check_host_name(spec.name)):
-        _remove_host(places, spec.name)
+        kept = _kept_system_disk(places, spec, settings)
+        if kept is None:
+            _remove_host(places, spec.name)
         _refuse_taken_address(places, spec)
         record = _new_record(spec, settings)
         _write_record(places, record)
         try:
-            root = _lay_out_root(places, spec.name, settings)
-            record = replace(record, host_key=_give_identity(root, spec, record, settings))
+            root = _mount_root(places, spec.name, settings, new=kept is None)
+            record = replace(record, host_key=kept or _give_identity(root, spec, record, settings))
             _write_record(places, record)
             binds = _disk_binds(places, spec)
             _boot(places, record, binds, cancelled or threading.Event())
@@ -157,13 +163,13 @@ def start_host(
 
 
 def stop_host(lab: str, name: str) -> bool:
-    """Shut a host down and remove it. False if there was none. Its disks stay."""
+    """Shut a host down. False if there was none. A VM's disks stay, also the one with its system."""
     places = LabPlaces(lab)
     if not _record_file(places, check_host_name(name)).exists():
         return False
     with _host_lock(places, name):
         _shut_down(places, name)
-        _remove_host(places, name)
+        _switch_off(places, name)
     return True
 
 
@@ -174,6 +180,16 @@ def kill_host(lab: str, name: str) -> bool:
     """
     places = LabPlaces(lab)
     if not _record_file(places, check_host_name(name)).exists():
+        return False
+    with _host_lock(places, name):
+        _switch_off(places, name)
+    return True
+
+
+def discard_host(lab: str, name: str) -> bool:
+    """Remove a host with its system disk, running or not; its data disks stay. False if there was none."""
+    places = LabPlaces(lab)
+    if not _record_file(places, check_host_name(name)).exists() and not _folder(places, name).exists():
         return False
     with _host_lock(places, name):
         _remove_host(places, name)
@@ -240,6 +256,7 @@ def _new_record(spec: HostSpec, settings: HostSettings) -> HostRecord:
         state=HostState.STARTING,
         fingerprint=spec.fingerprint(),
         since=datetime.now(UTC).isoformat(timespec="seconds"),
+        system_disk=_belongs_to(spec, settings),
     )
 
 
@@ -269,14 +286,37 @@ def _folder(places: LabPlaces, name: str) -> Path:
     return places.hosts / name
 
 
-def _lay_out_root(places: LabPlaces, name: str, settings: HostSettings) -> Path:
+def _mount_root(places: LabPlaces, name: str, settings: HostSettings, *, new: bool) -> Path:
+    """Mount the host's system: the base image, and over it what the host itself has written (its ``layer``)."""
     if not settings.base_image.is_dir():
         raise HostError(f"the base image {settings.base_image} is gone", hint="run: ksm-onboard lab up")
     folder = _folder(places, name)
     layer, root = folder / "layer", folder / "root"
-    mount_tmpfs(layer, size_mib=settings.root_size_mib)
+    _kept_file(places, name).unlink(missing_ok=True)
+    if new:
+        mount_tmpfs(layer, size_mib=settings.root_size_mib)
     mount_overlay(root, lower=settings.base_image, upper=layer / "upper", work=layer / "work")
     return root
+
+
+def _kept_system_disk(places: LabPlaces, spec: HostSpec, settings: HostSettings) -> str | None:
+    """The ssh host key on the system disk that a VM has kept from before; None if it has to begin anew."""
+    with suppress(OSError, ValueError):
+        kept = json.loads(_kept_file(places, spec.name).read_text())
+        if kept["belongs_to"] == _belongs_to(spec, settings):
+            return str(kept["host_key"])
+    return None
+
+
+def _kept_file(places: LabPlaces, name: str) -> Path:
+    """Says whose system disk lies in the folder of a host that is switched off."""
+    return _folder(places, name) / "kept.json"
+
+
+def _belongs_to(spec: HostSpec, settings: HostSettings) -> str:
+    """Equal for starts that go on with the same system disk; data disks may come and go."""
+    same = {**asdict(spec), "disks": (), "settings": asdict(settings)}
+    return hashlib.sha256(json.dumps(same, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _give_identity(root: Path, spec: HostSpec, record: HostRecord, settings: HostSettings) -> str:
@@ -457,11 +497,30 @@ def _wait_until_ended(places: LabPlaces, name: str, deadline: float) -> None:
         time.sleep(0.05)
 
 
-def _remove_host(places: LabPlaces, name: str) -> None:
-    """Remove all there is of a host, however far its start had come; the record last."""
+def _end(places: LabPlaces, name: str) -> None:
+    """End every process of a host."""
     group = _cgroup(places, name)
     group.kill()
     group.remove()
+
+
+def _switch_off(places: LabPlaces, name: str) -> None:
+    """End a host; a VM that had come up keeps its system disk. Everything else that there is of it is removed."""
+    record = _read_record(_record_file(places, name))
+    if record.kind is not HostKind.VM or record.state is not HostState.RUNNING:
+        _remove_host(places, name)
+        return
+    _end(places, name)
+    unmount_below(_folder(places, name) / "root")
+    kept = {"belongs_to": record.system_disk, "host_key": record.host_key}
+    write_atomically(_kept_file(places, name), json.dumps(kept) + "\n")
+    remove_tree(_NSPAWN_LEFT_OVERS / _machine_name(places, name))
+    _record_file(places, name).unlink(missing_ok=True)
+
+
+def _remove_host(places: LabPlaces, name: str) -> None:
+    """Remove all there is of a host, however far its start had come; the record last."""
+    _end(places, name)
     unmount_below(_folder(places, name))
     for folder in (_folder(places, name), _NSPAWN_LEFT_OVERS / _machine_name(places, name)):
         if folder.exists():

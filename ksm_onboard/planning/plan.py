@@ -222,6 +222,15 @@ class ClusterPlan(Planned):
     high_availability: HighAvailabilityPlan
 
 
+class ServiceLevelPlan(Planned):
+    """What a service level promises: data of at most ``rpo_hours`` are lost, it runs again within ``rto_hours``."""
+
+    level: ServiceLevel
+    title: str
+    rpo_hours: int
+    rto_hours: int
+
+
 class PlatformPlan(Planned):
     """The shared data centre: what the platform stack creates and what members refer to."""
 
@@ -249,6 +258,7 @@ class PlatformPlan(Planned):
     backup_classes: tuple[BackupClassPlan, ...] = ()
     services: tuple[ServicePlan, ...] = ()
     shared_networks: tuple[SharedNetworkPlan, ...] = ()
+    service_levels: tuple[ServiceLevelPlan, ...] = ()
 
     def shared_server(self, name: str) -> SharedServerPlan:
         """The shared machine of that host name. Raises KeyError if there is none."""
@@ -262,8 +272,27 @@ class PlatformPlan(Planned):
         """The backup class of that key. Raises KeyError if there is none."""
         return {backup_class.key: backup_class for backup_class in self.backup_classes}[key]
 
+    def rto_hours(self, level: ServiceLevel) -> int | None:
+        """Within how many hours something of ``level`` runs again; None where nothing is promised."""
+        return next((promised.rto_hours for promised in self.service_levels if promised.level == level), None)
+
 
 # --- the member ---------------------------------------------------------------------------
+
+
+ProbeKind = Literal["dns", "smb", "ipp", "postgresql", "http", "ssh"]
+"""What is asked to see whether a service answers."""
+
+
+class ItServicePlan(Planned):
+    """Something that people rely on; it is there as long as one of ``servers`` answers."""
+
+    key: str
+    title: str
+    probe: ProbeKind
+    servers: tuple[str, ...]
+    service_level: ServiceLevel
+    rto_hours: int | None
 
 
 class SitePlan(Planned):

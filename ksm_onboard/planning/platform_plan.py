@@ -18,6 +18,7 @@ from ksm_onboard.planning.plan import (
     PlatformPlan,
     RolePlan,
     SectionPlan,
+    ServiceLevelPlan,
     ServicePlan,
     SharedNetworkPlan,
     StorageTierPlan,
@@ -30,6 +31,9 @@ ZONE_CATEGORY = "ksm-zone"
 SECTION_CATEGORY = "ksm-section"
 TIER_CATEGORY = "ksm-storage-tier"
 LEVEL_CATEGORY = "ksm-service-level"
+
+# Keys of a YAML mapping are text.
+_LEVELS: dict[str, ServiceLevel] = {str(level): level for level in get_args(ServiceLevel)}
 
 OPERATOR_ROLE = "ksm-operator"
 AUDITOR_ROLE = "ksm-auditor"
@@ -154,6 +158,12 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         shared_networks=tuple(
             SharedNetworkPlan(key=key, title=shared.title, networks=shared_addresses(key, declaration))
             for key, shared in declaration.shared_networks.items()
+        ),
+        service_levels=tuple(
+            ServiceLevelPlan(
+                level=_LEVELS[level], title=target.title, rpo_hours=target.rpo_hours, rto_hours=target.rto_hours
+            )
+            for level, target in sorted(declaration.service_levels.items())
         ),
     )
 

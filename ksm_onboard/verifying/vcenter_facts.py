@@ -253,7 +253,7 @@ class _Reader:
             datastore_clusters=tuple(
                 datastore_cluster(found, names.stores, tags.get(moid(found.ref), {})) for found in store_clusters
             ),
-            cluster=_cluster(cluster, {moid(vm.ref): str(vm.get("name")) for vm in all_vms}, names.hosts),
+            cluster=cluster_facts(cluster, {moid(vm.ref): str(vm.get("name")) for vm in all_vms}, names.hosts),
             permissions=tuple(self._permissions(member_folder, member_pool)),
             roles={
                 str(role.name): tuple(sorted(role.privilege or ())) for role in self._authorization().roleList or ()
@@ -471,7 +471,8 @@ def _limit(allocation: vim.ResourceAllocationInfo | None) -> int:
     return -1 if allocation is None or allocation.limit is None else int(allocation.limit)
 
 
-def _cluster(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[str, str]) -> ClusterFacts:
+def cluster_facts(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[str, str]) -> ClusterFacts:
+    """The cluster of ``cluster`` (its ``name`` and ``configurationEx``); names are looked up by managed object id."""
     config = cluster.get("configurationEx")
 
     def members(refs: Iterable[vim.ManagedEntity] | None, names: Mapping[str, str]) -> tuple[str, ...]:

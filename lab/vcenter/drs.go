@@ -124,9 +124,17 @@ type subject struct {
 	datastores []types.ManagedObjectReference
 }
 
-// describe is called with the machine locked.
-func describe(vm *simulator.VirtualMachine) subject {
-	return subject{vm.Self, *vm.Runtime.Host, isRunning(vm), int64(vm.Config.Hardware.MemoryMB), slices.Clone(vm.Datastore)}
+// describe is called with the machine locked. After a relocation the simulator knows
+// only the datastore that was named in it, so the disks are asked as well.
+func describe(ctx *simulator.Context, vm *simulator.VirtualMachine) subject {
+	stores := slices.Clone(vm.Datastore)
+	for _, disk := range disks(vm) {
+		ds := named(ctx, "Datastore", diskDatastore(ctx, disk, nil, vm))
+		if ds != nil && !slices.Contains(stores, *ds) {
+			stores = append(stores, *ds)
+		}
+	}
+	return subject{vm.Self, *vm.Runtime.Host, isRunning(vm), int64(vm.Config.Hardware.MemoryMB), stores}
 }
 
 // place moves a machine to the host where it breaks the fewest rules. A running
@@ -140,7 +148,7 @@ func (d *drs) place(ref types.ManagedObjectReference) types.BaseMethodFault {
 		return &types.ManagedObjectNotFound{Obj: ref}
 	}
 	var s subject
-	ctx.WithLock(vm, func() { s = describe(vm) })
+	ctx.WithLock(vm, func() { s = describe(ctx, vm) })
 	candidates, why := d.candidatesOrWhy(ctx, s)
 	if len(candidates) == 0 {
 		fault := &types.NoCompatibleHost{}
@@ -227,7 +235,7 @@ func (d *drs) admit(ctx *simulator.Context, vm *simulator.VirtualMachine) types.
 		return nil
 	}
 	var s subject
-	ctx.WithLock(vm, func() { s = describe(vm) })
+	ctx.WithLock(vm, func() { s = describe(ctx, vm) })
 	_, memory := d.load(s.ref)
 	used := s.memoryMiB
 	for _, onHost := range memory {

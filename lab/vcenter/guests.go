@@ -132,8 +132,18 @@ func (g *guests) kill(ref types.ManagedObjectReference) {
 	g.enqueueStep(ref, true, func(q *queue) { g.end("kill", q) })
 }
 
+// removed ends a guest for good: with its machine, its system disk goes too.
 func (g *guests) removed(ref types.ManagedObjectReference) {
-	g.enqueue(ref, g.stop)
+	g.enqueue(ref, func(q *queue) {
+		g.stop(q)
+		if q.who.Name == "" {
+			return // it never had a guest
+		}
+		log.Printf("guest %s: discard", q.who.Name)
+		if err := g.call(context.Background(), "discard", q.who, nil); err != nil {
+			log.Printf("guest %s: did not discard: %v", q.who.Name, err)
+		}
+	})
 }
 
 // enqueue adds a step to a machine's queue and works the queue off in the

@@ -75,8 +75,12 @@ func TestPoweredOffMachineIsNone(t *testing.T) {
 		t.Errorf("second call: %s", calls[1])
 	}
 	l.wait(vm.Destroy(l.ctx))
+	calls = l.waitForCalls(3)
+	if !strings.HasPrefix(calls[2], `discard {"name":"gra-dns01","uuid":"`) {
+		t.Errorf("with the machine its system disk was to go: %s", calls[2])
+	}
 	time.Sleep(100 * time.Millisecond)
-	if calls := l.calls(); len(calls) != 2 {
+	if calls := l.calls(); len(calls) != 3 {
 		t.Errorf("a stopped guest was stopped again: %v", calls)
 	}
 }

@@ -201,7 +201,7 @@ func (h *ha) responds(ctx *simulator.Context, s settings, why loss, vm *simulato
 
 func (h *ha) restartMachine(ctx *simulator.Context, vm *simulator.VirtualMachine) bool {
 	var s subject
-	ctx.WithLock(vm, func() { s = describe(vm) })
+	ctx.WithLock(vm, func() { s = describe(ctx, vm) })
 	if s.running {
 		h.forget(vm.Self)
 		return false

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ksm_onboard.lab.hosts import stop_host
+from ksm_onboard.lab.hosts import discard_host
 
 from .conftest import LAB, LOG_SERVER, SERVERS, WORKSTATION, Runs, Site
 
@@ -185,7 +185,7 @@ def test_database_owner_logs_in_with_the_generated_password_only(site: Site) -> 
 
 def test_a_database_server_that_is_built_anew_keeps_its_data(site: Site) -> None:
     _sql(site, "gra-db01", "create table if not exists akten (nr int); insert into akten values (7)")
-    stop_host(LAB, "gra-db01")
+    discard_host(LAB, "gra-db01")
     site.start("gra-db01")
     result = site.configure(limit="gra-db01")
     assert result.status == "finished", result.problems

@@ -84,18 +84,42 @@ def test_a_reboot_from_inside_keeps_what_was_installed(site: Site) -> None:
     assert site.ssh(host, "ls /etc/marker") == "/etc/marker"
 
 
+@pytest.mark.parametrize("verb", ["stop", "kill"])
+def test_a_vm_that_was_off_goes_on_with_its_system(site: Site, verb: str) -> None:
+    site.start("file01", "10.1.1.1")
+    (host,) = list_hosts(LAB)
+    site.ssh(host, "sudo touch /srv/data/kept /etc/kept && sudo sync")
+    assert site.call(verb, {"name": "file01", "uuid": host.uuid}).returncode == 0
+    assert list_hosts(LAB) == []
+    assert group("file01").folders[0].exists() is False
+    assert not answers(host.reachable_at)
+    site.start("file01", "10.1.1.1")
+    (again,) = list_hosts(LAB)
+    assert site.ssh(again, "ls /srv/data/kept /etc/kept").split() == ["/etc/kept", "/srv/data/kept"]
+    assert again.host_key == host.host_key
+
+
 def test_data_survives_the_vm_and_the_system_does_not(site: Site) -> None:
     site.start("file01", "10.1.1.1")
     (host,) = list_hosts(LAB)
     site.ssh(host, "sudo touch /srv/data/kept /etc/lost")
-    assert json.loads(site.call("stop", {"name": "file01", "uuid": host.uuid}).stdout) == {"stopped": True}
-    assert list_hosts(LAB) == []
-    assert group("file01").folders[0].exists() is False
+    site.call("stop", {"name": "file01", "uuid": host.uuid})
+    assert json.loads(site.call("discard", {"name": "file01", "uuid": host.uuid}).stdout) == {"discarded": True}
+    assert json.loads(site.call("discard", {"name": "file01", "uuid": host.uuid}).stdout) == {"discarded": False}
     site.start("file01", "10.1.1.1")
     (again,) = list_hosts(LAB)
     assert site.ssh(again, "ls /srv/data/kept") == "/srv/data/kept"
     assert site.ssh(again, "ls /etc/lost", check=False) == ""
     assert again.host_key != host.host_key
+
+
+def test_a_vm_that_became_another_begins_anew(site: Site) -> None:
+    site.start("file01", "10.1.1.1")
+    (host,) = list_hosts(LAB)
+    site.call("stop", {"name": "file01", "uuid": host.uuid})
+    site.start("file01", "10.1.1.2")
+    (again,) = list_hosts(LAB)
+    assert (again.address, again.host_key != host.host_key) == ("10.1.1.2", True)
 
 
 @pytest.mark.parametrize(("verb", "left"), [("stop", "/srv/data/stopped"), ("kill", "")])

@@ -20,6 +20,7 @@ from ksm_onboard.reporting.network_plan import network_plan_svg
 from ksm_onboard.reporting.protocol import protocol
 from ksm_onboard.verifying.audit_report import Area, AuditReport, Difference, MachineSeen, NotChecked, Reason, Tally
 from ksm_onboard.verifying.comparison import EVERYTHING
+from ksm_onboard.verifying.restores import Restores
 from tests.unit.policies.conftest import change, member, platform
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -195,7 +196,7 @@ def test_the_protocol_shows_coverage_and_waivers(plan: Plan) -> None:
     waived = plan.model_copy(update={"member": plan.member.model_copy(update={"waivers": (granted,)})})
     found = baseline(waived, verdicts(spoilt=True), audit(plan))
     now = datetime(2026, 11, 22, 12, tzinfo=UTC)
-    content = protocol(waived, audit(plan), None, baseline=found, data_centre="x", created=now)
+    content = protocol(waived, audit(plan), None, Restores(), baseline=found, data_centre="x", created=now)
     assert content.baseline is not None
     assert sum(content.baseline.counts.values()) == len(content.baseline.requirements) == len(entries())
     points = [(point.kind, point.text) for point in content.open_points]
