@@ -56,6 +56,7 @@ from ksm_onboard.planning.platform_plan import (
     host_group_name,
     plan_platform,
 )
+from ksm_onboard.planning.restart import restart_priority
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -250,6 +251,7 @@ def _servers(
                 server.applications, catalogue, platform_of_server(server, platform.templates)
             ),
             service_level=server.service_level,
+            restart_priority=restart_priority(server, platform.high_availability),
         )
 
 

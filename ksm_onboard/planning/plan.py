@@ -186,6 +186,9 @@ class BackupClassPlan(Planned):
     restore_test_days: int
 
 
+RestartPriority = Literal["lowest", "low", "medium", "high", "highest"]
+
+
 class HighAvailabilityPlan(Planned):
     """HA of the cluster, in the words of the vSphere API (ClusterDasConfigInfo and what it refers to)."""
 
@@ -194,7 +197,7 @@ class HighAvailabilityPlan(Planned):
     isolation_response: Literal["none", "powerOff", "shutdown"]
     pdl_response: Literal["disabled", "warning", "restartAggressive"]
     apd_response: Literal["disabled", "warning", "restartConservative"]
-    restart_priority: Literal["lowest", "low", "medium", "high", "highest"]
+    restart_priority: RestartPriority
     ready_condition: Literal["none", "guestHbStatusGreen"]
     restart_timeout_seconds: int
     vm_monitoring: Literal["vmMonitoringDisabled", "vmMonitoringOnly"]
@@ -390,6 +393,8 @@ class ServerPlan(Planned):
     tags: dict[str, str]
     applications: tuple[str, ...]
     service_level: ServiceLevel = 3
+    restart_priority: RestartPriority | None = None
+    """Whose turn it is after a failure; None: as the cluster says."""
 
 
 class SectionPlacementPlan(Planned):

@@ -185,6 +185,18 @@ class Driver:
         return done.stdout
 
     def _run(self, operation: Operation, stack: str, flags: list[str], progress: Progress) -> EngineRun:
+        try:
+            return self._run_once(operation, stack, flags, progress)
+        except _OrphansError as orphans:
+            # vCenter has dropped them together with their VMs; only the provider cannot read that.
+            for urn in orphans.urns:
+                progress.line(f"{_name(urn)}: its VM is gone from vCenter, and with it the override; forgotten")
+                self._ask("state", "delete", urn, "--yes", "--stack", stack)
+        return self._run_once(operation, stack, flags, progress, forgets=False)
+
+    def _run_once(
+        self, operation: Operation, stack: str, flags: list[str], progress: Progress, *, forgets: bool = True
+    ) -> EngineRun:
         started = time.monotonic()
         log = _Log(progress)
         with _started(self._command(operation, "--stack", stack, "--json", *flags), self) as process:
@@ -197,6 +209,8 @@ class Driver:
         refused = [finding for finding in log.policies.findings if finding.stops]
         if refused:
             raise PoliciesViolatedError(stack, refused)
+        if process.returncode != 0 and log.orphans and forgets and operation != "preview":
+            raise _OrphansError(log.orphans)
         if process.returncode != 0:
             raise explain(stack, self.connection, log.errors, process.errors)
         if operation in _JUDGED and log.policies.result is None:
@@ -210,6 +224,14 @@ class Driver:
             deleted=tuple(sorted(log.names["delete"])),
             policies=log.policies.result,
         )
+
+
+class _OrphansError(Exception):
+    """A run failed on overrides without a VM."""
+
+    def __init__(self, urns: set[str]) -> None:
+        super().__init__()
+        self.urns = sorted(urns)
 
 
 class _Process:
@@ -327,6 +349,8 @@ class _Log:
 
     progress: Progress
     errors: list[Diagnostic] = field(default_factory=list)
+    orphans: set[str] = field(default_factory=set)
+    """HA overrides that the provider cannot read because their VM was deleted by hand."""
     counts: Counter[str] = field(default_factory=Counter)
     names: dict[str, set[str]] = field(default_factory=lambda: {"replace": set(), "delete": set()})
     policies: PolicyLog = field(default_factory=PolicyLog)
@@ -389,6 +413,8 @@ class _Log:
             urn = event.get("urn", "")
             resource = "" if urn.split("::")[2:3] == ["pulumi:pulumi:Stack"] or not urn else _name(urn)
             self.errors.append(Diagnostic(resource, event["message"].strip()))
+            if ":HaVmOverride::" in urn and "cannot locate virtual machine" in event["message"]:
+                self.orphans.add(urn)
 
     def _summed_up(self, event: Mapping[str, Any]) -> None:
         # A preview's summary is followed by that of the update itself, which then counts.

@@ -81,6 +81,13 @@ _CAUSES = (
         " if its data may go, take the protection away by hand first: pulumi state unprotect <urn> -s {stack}",
     ),
     _cause(
+        r"cannot locate virtual machine",
+        OnboardError,
+        "somebody deleted VMs in vCenter, and the provider cannot read what the state holds about them: {resources}",
+        "ksm-onboard up {stack} forgets that and builds the VMs again; with plain pulumi:"
+        " pulumi state delete '<urn of …-restart>' -s {stack}, then pulumi up",
+    ),
+    _cause(
         r"timeout waiting for an available IP address",
         OnboardError,
         "servers that were started but never reported an address: {resources}",

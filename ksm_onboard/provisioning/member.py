@@ -50,6 +50,7 @@ class MemberStack(pulumi.ComponentResource):
         }
         self._placements(member)
         self._pairs(member)
+        self._restart_priorities(member)
         self._permissions(member)
         self.register_outputs(self.outputs())
 
@@ -158,6 +159,22 @@ class MemberStack(pulumi.ComponentResource):
                 mandatory=False,
                 opts=self._child,
             )
+
+    def _restart_priorities(self, member: MemberPlan) -> None:
+        """For servers that differ from the cluster's priority.
+
+        vCenter drops an override together with its VM. The provider cannot delete one whose VM is gone, and a VM that
+        was deleted by hand could never be rebuilt; so the engine never asks it to.
+        """
+        for server in member.servers:
+            if server.restart_priority is not None:
+                vsphere.HaVmOverride(
+                    f"{server.name}-restart",
+                    compute_cluster_id=self._centre.cluster_id,
+                    virtual_machine_id=self.servers[server.name].vm.id,
+                    ha_vm_restart_priority=server.restart_priority,
+                    opts=pulumi.ResourceOptions.merge(self._child, pulumi.ResourceOptions(retain_on_delete=True)),
+                )
 
     def _permissions(self, member: MemberPlan) -> None:
         vsphere.EntityPermissions(

@@ -128,6 +128,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "receiving": "Datenübernahme vom Erstsystem",
     "reported_address": "Adresse laut Gastsystem wie deklariert",
     "resource_pool": "Ressourcenpool",
+    "restart_priority": "Priorität beim Neustart",
     "role": "Rolle",
     "root_ca": "Stammzertifikat vertrauenswürdig",
     "rule": "Regel",

@@ -143,6 +143,9 @@ def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], poi
     for server in member.servers:
         if server.name in vms:
             points.same(area, server.name, "section", server.section, running_in[server.name])
+            default = platform.cluster_settings.high_availability.restart_priority
+            own = cluster.restart_priorities.get(server.name, default)
+            points.same(area, server.name, "restart_priority", server.restart_priority or default, own)
 
     rules = {rule.name: rule for rule in cluster.rules}
     for placement in member.placements:

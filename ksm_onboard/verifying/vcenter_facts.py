@@ -115,6 +115,8 @@ class ClusterFacts(Fact):
     drs_enabled: bool
     ha_enabled: bool
     settings: Settings
+    restart_priorities: Mapping[str, str]
+    """Of VMs that have one of their own."""
     rules: tuple[RuleFacts, ...]
     vm_groups: Mapping[str, tuple[str, ...]]
     host_groups: Mapping[str, tuple[str, ...]]
@@ -441,6 +443,11 @@ def _cluster(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[str, st
         drs_enabled=_enabled(config, "drsConfig"),
         ha_enabled=_enabled(config, "dasConfig"),
         settings=settings_of(config) if isinstance(config, vim.cluster.ConfigInfoEx) else {},
+        restart_priorities={
+            vm_names[moid(override.key)]: str(override.dasSettings.restartPriority)
+            for override in getattr(config, "dasVmConfig", None) or ()
+            if moid(override.key) in vm_names and override.dasSettings and override.dasSettings.restartPriority
+        },
         rules=tuple(
             sorted(
                 (_rule(rule, lambda refs: members(refs, vm_names)) for rule in getattr(config, "rule", None) or ()),

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/google/uuid"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -126,10 +127,26 @@ func (a *additions) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task)
 		return &methods.CloneVM_TaskBody{Fault_: simulator.Fault(faultMessage(fault), fault)}
 	}
 	location.Host = &host
+	if req.Spec.Config == nil {
+		req.Spec.Config = &types.VirtualMachineConfigSpec{}
+	}
+	newIdentity(req.Spec.Config)
 	task := a.withSpace(ctx, vm, "cloneVmTask", wanted, func() types.ManagedObjectReference {
 		return vm.CloneVMTask(ctx, req).(*methods.CloneVM_TaskBody).Res.Returnval
 	})
 	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: task}}
+}
+
+// newIdentity gives every machine UUIDs of its own, as vCenter does. The simulator makes
+// them from the machine's path: one that was deleted and made again would be the same,
+// and a client would not notice.
+func newIdentity(config *types.VirtualMachineConfigSpec) {
+	if config.Uuid == "" {
+		config.Uuid = uuid.NewString()
+	}
+	if config.InstanceUuid == "" {
+		config.InstanceUuid = uuid.NewString()
+	}
 }
 
 // cloneSpace is what a clone takes: all disks of the original, on the one datastore
@@ -165,6 +182,7 @@ func (a *additions) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Tas
 		return &methods.CreateVM_TaskBody{Fault_: simulator.Fault(faultMessage(fault), fault)}
 	}
 	req.Host = &host
+	newIdentity(&req.Config)
 	task := a.withSpace(ctx, folder, "createVmTask", diskSpace(ctx, nil, &req.Config), func() types.ManagedObjectReference {
 		return folder.CreateVMTask(ctx, req).(*methods.CreateVM_TaskBody).Res.Returnval
 	})

@@ -52,3 +52,14 @@ func TestTasksAreNamedAfterTheirMethodOrNotAtAll(t *testing.T) {
 		t.Errorf("powering on is %q, which is no method", name)
 	}
 }
+
+func TestMachineThatIsMadeAgainIsAnotherOne(t *testing.T) {
+	l := startLab(t)
+	first := l.clone("gra-dns01")
+	before := l.read(first).Config
+	l.wait(first.Destroy(l.ctx))
+	after := l.read(l.clone("gra-dns01")).Config
+	if before.Uuid == after.Uuid || before.InstanceUuid == after.InstanceUuid {
+		t.Errorf("%s and %s again", after.Uuid, after.InstanceUuid)
+	}
+}

@@ -107,15 +107,21 @@ def test_data_disk_survives_its_machine(stack: Stack, vcenter: VCenter) -> None:
 def test_machine_deleted_by_hand_comes_back(stack: Stack, vcenter: VCenter) -> None:
     stack.up()
     with Door(vcenter) as door:
-        # Not gra-dns01: the provider cannot refresh the HA override of a machine that is gone.
+        door.delete(door.machines()["gra-dns01"])
         door.delete(door.machines()["gra-dns02"])
-    stack.pulumi("refresh", "--yes", "--skip-preview")
+    assert "cannot locate virtual machine" in stack.pulumi("refresh", "--yes", "--skip-preview", fails=True)
+    stack.pulumi(
+        "state", "delete", "--yes", "urn:pulumi:test::vcenter-test::vsphere:index/haVmOverride:HaVmOverride::restart"
+    )
+    stack.refresh()
     stack.up()
     stack.assert_settled()
     with Door(vcenter) as door:
         rules = {rule.name: rule for rule in door.cluster().configurationEx.rule}
         assert {vm.name for vm in rules["grabow-dns-apart"].vm} == {"gra-dns01", "gra-dns02"}
         door.eventually(lambda: door.machines()["gra-dns02"].runtime.host.name.startswith("sn-esx-b"))
+        (override,) = door.cluster().configurationEx.dasVmConfig
+        assert (override.key.name, override.dasSettings.restartPriority) == ("gra-dns01", "highest")
 
 
 def test_destroy_leaves_only_the_empty_data_centre(stack: Stack, vcenter: VCenter) -> None:

@@ -117,6 +117,28 @@ def error(urn: str, message: str) -> str:
     return json.dumps({"diagnosticEvent": {"severity": "error", "urn": urn, "message": message}})
 
 
+def test_an_override_whose_vm_was_deleted_by_hand_is_forgotten_and_the_run_repeated(
+    driver: Driver, engine: Engine
+) -> None:
+    override = PREFIX + "vsphere:index/haVmOverride:HaVmOverride::gra-dns01-restart"
+    failed = {"lines": [error(override, "cannot locate virtual machine: uuid not found")], "code": 1}
+    engine.answer(up=failed)
+    told = Told()
+    with pytest.raises(OnboardError, match="somebody deleted VMs in vCenter"):
+        driver.up("grabow", told)
+    assert ["state", "delete", override, "--yes", "--stack", "grabow"] in [call[:6] for call in engine.calls]
+    assert [call[0] for call in engine.calls].count("up") == 2, "once more, and not for ever"
+    assert "gra-dns01-restart: its VM is gone" in "\n".join(told.lines)
+
+
+def test_a_preview_forgets_nothing(driver: Driver, engine: Engine) -> None:
+    override = PREFIX + "vsphere:index/haVmOverride:HaVmOverride::gra-dns01-restart"
+    engine.answer(preview={"lines": [error(override, "cannot locate virtual machine: x")], "code": 1})
+    with pytest.raises(OnboardError, match="gra-dns01-restart"):
+        driver.preview("grabow", Told())
+    assert "state" not in [call[0] for call in engine.calls]
+
+
 def test_a_line_per_finished_resource_with_a_running_count(driver: Driver, engine: Engine) -> None:
     planned = [done(urn, "create", planning=True) for urn in (SERVER, POOL, VM)]
     engine.answer(

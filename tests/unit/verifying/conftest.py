@@ -151,6 +151,7 @@ def _vcenter(plan: Plan) -> VCenterFacts:
             drs_enabled=True,
             ha_enabled=True,
             settings=planned_settings(platform.cluster_settings),
+            restart_priorities={s.name: s.restart_priority for s in member.servers if s.restart_priority},
             rules=(
                 *(
                     RuleFacts(

@@ -184,6 +184,11 @@ if with_machines:
         mandatory=False,
     )
     vsphere.HaVmOverride(
-        "restart", compute_cluster_id=cluster.id, virtual_machine_id=dns01.id, ha_vm_restart_priority="highest"
+        "restart",
+        compute_cluster_id=cluster.id,
+        virtual_machine_id=dns01.id,
+        ha_vm_restart_priority="highest",
+        # The provider cannot delete an override whose machine is gone; vCenter drops it with the machine.
+        opts=pulumi.ResourceOptions(retain_on_delete=True),
     )
     pulumi.export("address", file01.default_ip_address)
