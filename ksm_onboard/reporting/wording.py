@@ -60,6 +60,7 @@ ROLES: Mapping[ServerRole, str] = {
 
 ATTRIBUTES: Mapping[str, str] = {
     "accepting": "nimmt Aufträge an",
+    "active_uplinks": "aktive Uplinks",
     "administrator": "Konto mit Verwaltungsrechten",
     "answers": "antwortet auf Anfragen",
     "anti_affinity_rule": "Trennungsregel",
@@ -114,6 +115,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "memory_mib": "Arbeitsspeicher (MiB)",
     "mounted": "Datenlaufwerk eingehängt",
     "network_connected": "Netz verbunden",
+    "overridable": "Einstellungen, von denen einzelne Anschlüsse abweichen dürfen",
     "owner": "Eigentümer",
     "package": "Programmpaket",
     "path": "Pfad",

@@ -45,7 +45,7 @@ def test_a_world_that_matches_has_no_difference_and_says_how_much_was_compared(w
     assert findings(report) == []
     assert report.not_checked == ()
     tallies = {tally.area: tally.points for tally in report.tallies}
-    assert tallies[Area.NETWORKS] == 6 * 6 + 1
+    assert tallies[Area.NETWORKS] == 6 * 8 + 1
     assert tallies[Area.APPLICATIONS] == sum(
         len(next(a for a in world.plan.member.applications if a.key == key).packages)
         for machine in (*world.plan.member.servers, *world.plan.member.workstations)
@@ -143,6 +143,14 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
     "forged transmits allowed": (
         lambda w: w.with_port_group("grabow-clients", forged_transmits=True),
         [("different", "networks", "grabow-clients", "forged_transmits")],
+    ),
+    "uplink left out": (
+        lambda w: w.with_port_group("grabow-clients", active_uplinks=("uplink1",)),
+        [("different", "networks", "grabow-clients", "active_uplinks")],
+    ),
+    "ports may leave their VLAN": (
+        lambda w: w.with_port_group("grabow-clients", overridable=("vlan",)),
+        [("different", "networks", "grabow-clients", "overridable")],
     ),
     "port group on another switch": (
         lambda w: w.with_port_group("grabow-clients", switch="sn-dvs02"),
