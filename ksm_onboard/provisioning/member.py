@@ -38,7 +38,7 @@ class MemberStack(pulumi.ComponentResource):
         self._own_tags = self._tags(member)
         self.folder = self._folder(member)
         self.resource_pool = self._resource_pool(member)
-        self.port_groups = self._port_groups(member)
+        self.port_groups = self._port_groups(member, plan.platform.uplinks)
         self.datastores = self._datastores(member, self._datastore_clusters(member))
         self.servers = {
             server.name: Server(
@@ -123,7 +123,7 @@ class MemberStack(pulumi.ComponentResource):
             opts=self._child,
         )
 
-    def _port_groups(self, member: MemberPlan) -> dict[str, vsphere.DistributedPortGroup]:
+    def _port_groups(self, member: MemberPlan, uplinks: tuple[str, ...]) -> dict[str, vsphere.DistributedPortGroup]:
         switch_id = self._centre.switch_id()
         return {
             zone.key: vsphere.DistributedPortGroup(
@@ -135,6 +135,19 @@ class MemberStack(pulumi.ComponentResource):
                 allow_promiscuous=False,
                 allow_forged_transmits=False,
                 allow_mac_changes=False,
+                # Both uplinks carry traffic, and either carries all of it while the other is lost.
+                active_uplinks=list(uplinks),
+                standby_uplinks=[],
+                teaming_policy="loadbalance_srcid",
+                notify_switches=True,
+                failback=True,
+                # No port deviates from its group.
+                security_policy_override_allowed=False,
+                vlan_override_allowed=False,
+                uplink_teaming_override_allowed=False,
+                block_override_allowed=False,
+                traffic_filter_override_allowed=False,
+                port_config_reset_at_disconnect=True,
                 opts=self._child,
             )
             for zone in member.zones

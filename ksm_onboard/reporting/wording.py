@@ -72,6 +72,7 @@ _PERIODS = {"hourly": "stündlich", "daily": "täglich", "weekly": "wöchentlich
 
 ATTRIBUTES: Mapping[str, str] = {
     "accepting": "nimmt Aufträge an",
+    "active_uplinks": "aktive Uplinks",
     "administrator": "Konto mit Verwaltungsrechten",
     "answers": "antwortet auf Anfragen",
     "anti_affinity_rule": "Trennungsregel",
@@ -134,6 +135,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "mounted_on": "eingehängt auf den Hosts",
     "newest_backup": "Alter der jüngsten Sicherung",
     "network_connected": "Netz verbunden",
+    "overridable": "Einstellungen, von denen einzelne Anschlüsse abweichen dürfen",
     "owner": "Eigentümer",
     "package": "Programmpaket",
     "path": "Pfad",

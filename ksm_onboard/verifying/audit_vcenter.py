@@ -63,6 +63,8 @@ def _networks(plan: Plan, facts: VCenterFacts, points: Comparison) -> None:
             points.same(area, zone.port_group, "promiscuous", False, group.promiscuous)
             points.same(area, zone.port_group, "mac_changes", False, group.mac_changes)
             points.same(area, zone.port_group, "forged_transmits", False, group.forged_transmits)
+            points.same(area, zone.port_group, "active_uplinks", plan.platform.uplinks, group.active_uplinks)
+            points.same(area, zone.port_group, "overridable", (), group.overridable)
     points.nothing_else(area, "", "port_group", {zone.port_group for zone in plan.member.zones}, found)
 
 

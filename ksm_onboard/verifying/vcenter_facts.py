@@ -90,7 +90,10 @@ class VmFacts(Fact):
 
 
 class PortGroupFacts(Fact):
-    """A distributed port group; ``vlan`` is None for trunks and private VLANs."""
+    """A distributed port group; ``vlan`` is None for trunks and private VLANs.
+
+    ``overridable`` are the settings in which a single port may deviate from its group.
+    """
 
     name: str
     switch: str
@@ -98,6 +101,8 @@ class PortGroupFacts(Fact):
     promiscuous: bool
     mac_changes: bool
     forged_transmits: bool
+    active_uplinks: tuple[str, ...] = ()
+    overridable: tuple[str, ...] = ()
 
 
 class PoolFacts(Fact):
@@ -445,7 +450,23 @@ def _port_group(group: Found, switches: Mapping[str, str]) -> PortGroupFacts:
         promiscuous=_allowed(policy, "allowPromiscuous"),
         mac_changes=_allowed(policy, "macChanges"),
         forged_transmits=_allowed(policy, "forgedTransmits"),
+        active_uplinks=active_uplinks(policy),
+        overridable=overridable(getattr(config, "policy", None)),
     )
+
+
+def active_uplinks(policy: object) -> tuple[str, ...]:
+    """The uplinks that a port group's traffic may take while they are up (vSphere API, UplinkPortTeamingPolicy)."""
+    order = getattr(getattr(policy, "uplinkTeamingPolicy", None), "uplinkPortOrder", None)
+    return tuple(sorted(str(name) for name in getattr(order, "activeUplinkPort", None) or ()))
+
+
+_OVERRIDES = ("securityPolicy", "vlan", "uplinkTeaming", "block", "trafficFilter")
+
+
+def overridable(policy: object) -> tuple[str, ...]:
+    """The settings that a port may override (vSphere API, DVPortgroupPolicy); what is not set counts as not allowed."""
+    return tuple(name for name in _OVERRIDES if getattr(policy, f"{name}OverrideAllowed", None))
 
 
 def _allowed(policy: object, name: str) -> bool:

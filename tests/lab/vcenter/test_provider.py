@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ksm_onboard.verifying.vcenter_facts import active_uplinks, overridable
 from tests.lab.vcenter.conftest import Stack, VCenter
 from tests.lab.vcenter.door import Door
 
@@ -35,6 +36,13 @@ def test_everything_is_created_and_nothing_differs_afterwards(stack: Stack, vcen
         assert portgroup.config.defaultPortConfig.vlan.vlanId == 1210
         assert not portgroup.config.defaultPortConfig.securityPolicy.allowPromiscuous.value
         assert portgroup.config.distributedVirtualSwitch.name == "sn-dvs01"
+        teaming = portgroup.config.defaultPortConfig.uplinkTeamingPolicy
+        assert teaming.policy.value == "loadbalance_srcid"
+        assert list(teaming.uplinkPortOrder.activeUplinkPort) == ["uplink1", "uplink2"]
+        assert not teaming.uplinkPortOrder.standbyUplinkPort
+        # The audit reads the same.
+        assert active_uplinks(portgroup.config.defaultPortConfig) == ("uplink1", "uplink2")
+        assert overridable(portgroup.config.policy) == ()
 
 
 def test_cluster_rules_are_readable_and_obeyed(stack: Stack, vcenter: VCenter) -> None:

@@ -187,6 +187,7 @@ def _vcenter(plan: Plan) -> VCenterFacts:
                 promiscuous=False,
                 mac_changes=False,
                 forged_transmits=False,
+                active_uplinks=plan.platform.uplinks,
             )
             for zone in member.zones
         ),

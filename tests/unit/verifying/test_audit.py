@@ -51,7 +51,7 @@ def test_a_world_that_matches_has_no_difference_and_says_how_much_was_compared(w
     assert findings(report) == []
     assert report.not_checked == ()
     tallies = {tally.area: tally.points for tally in report.tallies}
-    assert tallies[Area.NETWORKS] == 7 * 6 + 1
+    assert tallies[Area.NETWORKS] == 7 * 8 + 1
     by_key = {application.key: application for application in world.plan.member.applications}
     assert tallies[Area.APPLICATIONS] == sum(
         len(by_key[key].packages) + (by_key[key].url is not None)
@@ -159,6 +159,14 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
     "forged transmits allowed": (
         lambda w: w.with_port_group("grabow-clients", forged_transmits=True),
         [("different", "networks", "grabow-clients", "forged_transmits")],
+    ),
+    "uplink left out": (
+        lambda w: w.with_port_group("grabow-clients", active_uplinks=("uplink1",)),
+        [("different", "networks", "grabow-clients", "active_uplinks")],
+    ),
+    "ports may leave their VLAN": (
+        lambda w: w.with_port_group("grabow-clients", overridable=("vlan",)),
+        [("different", "networks", "grabow-clients", "overridable")],
     ),
     "port group on another switch": (
         lambda w: w.with_port_group("grabow-clients", switch="sn-dvs02"),
