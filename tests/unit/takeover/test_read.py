@@ -370,9 +370,8 @@ def test_one_size_tells_how_the_others_of_its_column_are_written(tmp_path: Path)
 
 def test_one_workbook_may_hold_everything(tmp_path: Path) -> None:
     book = Workbook()
-    front = book.worksheets[0]
-    front.append(["Bestand der Stadt Muster", "Stand 01.03.2026"])
     sheets: dict[str, list[list[object]]] = {
+        "Übersicht": [["Bestand der Stadt Muster", "Stand 01.03.2026"]],
         "Geräte": [["Inventarliste"], [], ["Inv.-Nr.", "Gerätename", "Serien-Nr."], [1, "PC-1", 123456]],
         "Software": [["Rechner", "Bezeichnung", "Hersteller"], ["PC-1", "7-Zip", "Igor Pavlov"]],
         "Freigaben": [["Freigabename", "Pfad", "Größe"], ["Bau", "D:\\Bau", "12 GB"]],
