@@ -62,7 +62,7 @@ def test_plan_shows_tables_and_json(checkout: Project) -> None:
     assert "gra-file01" in tables.stdout
     assert "1222" in tables.stdout
     plan = json.loads(run("plan", "grabow", "--json", cwd=checkout.root).stdout)
-    assert len(plan["member"]["servers"]) == 8
+    assert len(plan["member"]["servers"]) == 12
 
 
 def test_an_unknown_member_is_one_clear_message(checkout: Project) -> None:

@@ -45,7 +45,7 @@ def test_allocate_writes_and_a_dry_run_does_not(checkout: Project, grabow: Path,
                 "member": "grabow",
                 "file": "stacks/allocations/grabow.yaml",
                 "changes": [
-                    "gra-app03: 10.64.10.13",
+                    "gra-app03: 10.64.10.14",
                     "section of gra-app03: B",
                     "disk gra-app03: gra-silver-mirrored-b",
                 ],
@@ -54,8 +54,8 @@ def test_allocate_writes_and_a_dry_run_does_not(checkout: Project, grabow: Path,
     }
     assert record.read_bytes() == before
     done = run("allocate", "grabow", cwd=checkout.root)
-    assert "gra-app03: 10.64.10.13" in done.stdout
-    assert "gra-app03: 10.64.10.13" in record.read_text("utf-8")
+    assert "gra-app03: 10.64.10.14" in done.stdout
+    assert "gra-app03: 10.64.10.14" in record.read_text("utf-8")
     again = run("allocate", cwd=checkout.root)
     assert (again.returncode, again.stdout) == (0, "")
     assert "nothing changes" in again.stderr
@@ -100,7 +100,7 @@ def test_diff_of_members_that_come_and_go(repository: Project, grabow: Path) -> 
         file.unlink()
     (repository.stacks / "allocations" / "grabow.yaml").unlink()
     gone = run("diff", "grabow", cwd=repository.root)
-    assert "removes Stadt Grabow: 8 VMs, 55 workstations" in gone.stdout
+    assert "removes Stadt Grabow: 12 VMs, 55 workstations" in gone.stdout
     assert run("diff", "grabau", cwd=repository.root).returncode == 1
 
 
