@@ -42,17 +42,18 @@ def test_how_many_of_each_type(member: Member) -> None:
         "ComputeClusterVmHostRule": 2,
         "ComputeClusterVmAntiAffinityRule": 5,
         "EntityPermissions": 1,
-        "HaVmOverride": 4,
+        "HaVmOverride": 5,
     }
 
 
-def test_names_and_databases_are_restarted_before_applications(member: Member) -> None:
+def test_names_and_databases_are_restarted_first_and_the_archive_last(member: Member) -> None:
     overrides = member[0].of("HaVmOverride")
     assert {name: made.inputs["haVmRestartPriority"] for name, made in overrides.items()} == {
         "gra-dns01-restart": "highest",
         "gra-dns02-restart": "highest",
         "gra-db01-restart": "high",
         "gra-db02-restart": "high",
+        "gra-archiv01-restart": "low",
     }
     assert overrides["gra-db01-restart"].inputs["virtualMachineId"] == "gra-db01.id"
     assert all(made.retain_on_delete for made in overrides.values()), "one whose VM is gone cannot be deleted"
