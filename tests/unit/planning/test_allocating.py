@@ -165,7 +165,7 @@ def test_another_tier_for_a_disk_that_lies_somewhere_is_a_decision(checkout: Pro
     assert "it lies on gra-gold-mirrored-a of the tier gold-mirrored" in finding.message
     assert allocated(checkout) == []
     assert allocated(checkout, "gra-file01/data") == [
-        "datastore gra-silver-mirrored-a: 150 GiB on sn-mirror02 → 800 GiB on sn-mirror02",
+        "datastore gra-silver-mirrored-a: 250 GiB on sn-mirror02 → 850 GiB on sn-mirror02",
         "disk gra-file01/data: gra-gold-mirrored-a → gra-silver-mirrored-a",
     ]
     assert Declarations(checkout).findings() == []
