@@ -31,6 +31,7 @@ from ksm_onboard.lab.addresses import loopback_address
 from ksm_onboard.lab.background import launch, tail
 from ksm_onboard.lab.cgroups import Cgroup, find_hierarchies
 from ksm_onboard.lab.customisation import Customisation, User
+from ksm_onboard.lab.kernel_limits import allow_many_hosts
 from ksm_onboard.lab.layout import LabPlaces, check_host_name
 from ksm_onboard.lab.mounts import mount_overlay, mount_tmpfs, remove_tree, unmount_below
 
@@ -141,6 +142,7 @@ def start_host(
     Raises HostError if it does not come up; nothing is left of it then.
     """
     places = LabPlaces(settings.lab)
+    allow_many_hosts()
     with _host_lock(places, check_host_name(spec.name)):
         kept = _kept_system_disk(places, spec, settings)
         if kept is None:
