@@ -25,7 +25,8 @@ def allow_many_hosts(limit: Path = INOTIFY_INSTANCES) -> bool:
         limit.write_text(f"{_ENOUGH}\n")
     except OSError as error:
         raise NotReadyError(
-            f"this machine allows {now} inotify instances, too few for a lab, and they cannot be raised: {error.strerror}",
+            f"this machine allows {now} inotify instances, too few for a lab, and does not let us raise that: "
+            f"{error.strerror}",
             hint=f"run as root: sysctl fs.inotify.max_user_instances={_ENOUGH}",
         ) from None
     return True
