@@ -27,7 +27,6 @@ _RULES: dict[str, Rule] = {
     "too_short": "too-few",
     "ip_v4_address": "wrong-format",
     "ip_v4_network": "wrong-format",
-    "not_a_day": "wrong-format",
 }
 
 

@@ -203,7 +203,7 @@ EDITED: list[tuple[str, str | re.Pattern[str], str, str, str, str]] = [
     ),
     ("grabow.yaml", "fachdaten: {}", "fachdaten: {pair: db}", "pair-unknown", "db}", "grabow.yaml"),
     ("grabow.yaml", "fachdaten: {}", "fach-daten: {}", "wrong-format", "fach-daten", "grabow.yaml"),
-    ("grabow.yaml", "first_day: 2027-02-01", "first_day: 1.2.2027", "wrong-format", "1.2.2027", "grabow.yaml"),
+    ("grabow.yaml", "first_day: 2027-02-01", "first_day: 1.2.2027", "wrong-type", "1.2.2027", "grabow.yaml"),
     ("grabow.yaml", "first_day: 2027-02-01", "first_day: 2027-02-30", "wrong-type", "2027-02-30", "grabow.yaml"),
     ("grabow.yaml", "first_day: 2027-02-01", "first_day: 0", "wrong-type", "0}", "grabow.yaml"),
     (
