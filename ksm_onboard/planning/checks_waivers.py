@@ -95,5 +95,8 @@ def resource_names(plan: MemberPlan) -> frozenset[str]:
             *(f"{server.name}-{disk.name}" for server in plan.servers for disk in server.disks),
             *(name for placement in plan.placements for name in (placement.vm_group, placement.rule)),
             *(pair.rule for pair in plan.pairs),
+            *(store.name for store in plan.datastores),
+            *(cluster.name for cluster in plan.datastore_clusters),
+            *(f"{server.name}-restart" for server in plan.servers if server.restart_priority is not None),
         }
     )
