@@ -119,6 +119,8 @@ _EXPLAINED_BY: Mapping[Rule, frozenset[Rule]] = {
     "zone-outside-block": frozenset(("immutable-changed",)),
     "zone-overlap": frozenset(("immutable-changed",)),
     "vlan-twice": frozenset(("immutable-changed",)),
+    "pair-of-one": frozenset(("server-unknown",)),
+    "storage-quota": frozenset(("pool-too-small",)),
 }
 
 

@@ -636,6 +636,13 @@ def _pairs(scope: Scope) -> Iterator[Finding]:
             )
 
 
+def _disk_removed_at(scope: Scope, server: str) -> Place | None:
+    """Where the member's own declaration removes a disk of the server; None if it does not."""
+    loc = ("servers", server, "disks")
+    disks = look(scope.member.layers.declaration.data, loc)[0] if scope.member.layers is not None else None
+    return next((at for disk in disks or () if (at := scope.removed_at(*loc, disk)) is not None), None)
+
+
 def _partner_removed_at(scope: Scope, pair: str, left: str) -> Place:
     """Where the partner of the server ``left`` was removed, or its number lowered; else where the pair is stated."""
     layers = scope.member.layers
@@ -714,7 +721,7 @@ def _services(scope: Scope) -> Iterator[Finding]:
         if scope.file.is_whole("servers", server_key):
             yield Finding(
                 rule="share-outside-data-disk",
-                place=scope.file.place("shares", shares[0], "path"),
+                place=_disk_removed_at(scope, server_key) or scope.file.place("shares", shares[0], "path"),
                 message=f"{server_key} has no data disk for its shares: {some(shares)}",
                 allowed=f"a data disk of {server_key}",
                 hint="the system disk is lost when a VM is rebuilt; shares belong on a data disk",

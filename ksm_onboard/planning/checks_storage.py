@@ -94,6 +94,8 @@ def _replication(scope: Scope) -> Iterator[Finding]:
         partners = [other for other in declared.servers.values() if server.pair and other.pair == server.pair]
         if server.role not in _REPLICATES_ITSELF:
             why = f"a server of the role {server.role} keeps no copy of its data elsewhere"
+        elif server.pair and len(partners) < 2:
+            continue  # told as such
         elif len(partners) < 2:
             why = "it has no partner that would hold a copy of its data"
         elif server.role == "database" and server.pair not in used and local and not _of_its_kind(scope, key):
@@ -123,7 +125,8 @@ def _of_its_kind(scope: Scope, key: str) -> bool:
 
 def _record(scope: Scope) -> Iterator[Finding]:
     """What was recorded about storage is possible: own names, declared arrays, datastores that exist."""
-    record, prefix = scope.record, f"{scope.declared.member.short}-"
+    # Where the prefix itself was changed, that is told, and not of each datastore once more.
+    record, prefix = scope.record, f"{scope.record.short or scope.declared.member.short}-"
     file = scope.member.record
     for name, store in record.datastores.items():
         if not name.startswith(prefix):
