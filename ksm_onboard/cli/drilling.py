@@ -81,7 +81,7 @@ def _show(result: DrillResult) -> None:
                     _OUTCOMES[s.outcome],
                     f"{s.away_seconds:.0f} s" if s.outcome != "stayed" else "–",
                     f"{s.rto_hours} h" if s.rto_hours is not None else "no promise",
-                    {True: "kept", False: "[red]broken[/]", None: "–"}[s.kept],
+                    {True: "kept", False: "BROKEN", None: "–"}[s.kept],
                 )
                 for s in result.services
             ),
