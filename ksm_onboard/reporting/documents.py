@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.connection import Connection
+from ksm_onboard.drilling.result import load_results
 from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
@@ -51,7 +52,7 @@ def write_documents(
     now: datetime,
     proof: ProofRecord | None = None,
 ) -> Documents:
-    """Write the protocol of a member into ``folder``, each file whole or not at all.
+    """Write the protocol of a member into ``folder``, where its drills are kept; each file whole or not at all.
 
     ``configuration`` is the last run, ``proof`` the kept proof of the zones, ``baseline`` the coverage of
     requirements; None if there was none. ``restores`` are the proofs of restore tests. Raises NotReadyError if
@@ -66,6 +67,7 @@ def write_documents(
         data_centre=connection.vcenter.server,
         created=now,
         proof=proof,
+        drilled=load_results(folder),
     )
     picture = network_plan_svg(plan)
     documents = Documents(

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ksm_onboard.configuring import results
 from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.drilling.result import DrillResult
 from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import ApplicationPlan, BackupPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
 from ksm_onboard.reporting import wording
@@ -25,6 +26,8 @@ from ksm_onboard.reporting.baseline import Baseline
 from ksm_onboard.reporting.baseline_wording import STATUS_DE, words
 from ksm_onboard.reporting.connections import Connections, connections
 from ksm_onboard.reporting.connections import open_points as open_connections
+from ksm_onboard.reporting.drills import Drill, drills
+from ksm_onboard.reporting.drills import open_points as open_drills
 from ksm_onboard.verifying.audit_hosts import bookmarked, not_linux
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING
@@ -397,6 +400,7 @@ class Protocol(_Part):
     applications: tuple[Application, ...]
     departments: tuple[Department, ...]
     workstations: tuple[Workstation, ...]
+    drills: tuple[Drill, ...]
     audit: AuditSection
     configuration: ConfigurationSummary | None
     baseline: BaselineSection | None
@@ -414,11 +418,13 @@ def protocol(
     data_centre: str,
     created: datetime,
     proof: ProofRecord | None = None,
+    drilled: Sequence[DrillResult] = (),
 ) -> Protocol:
     """Everything that the protocol of a member says.
 
     ``configuration`` is the last run, ``restores`` the proofs of restore tests, ``data_centre`` the vCenter's
-    address, ``created`` now, ``proof`` that of the zones with packets if there was one.
+    address, ``created`` now, ``proof`` that of the zones with packets if there was one, ``drilled`` the newest
+    fail-over drill of each loss.
     Raises ValueError if the audit is another member's.
     """
     if audit.member != plan.member.key:
@@ -465,6 +471,7 @@ def protocol(
         applications=tuple(_applications(member, seen)),
         departments=tuple(_departments(member, seen, audit)),
         workstations=tuple(_workstations(member, seen)),
+        drills=drills(drilled, zone),
         audit=_audit(audit, zone),
         configuration=configuration and _in_zone(configuration, zone),
         baseline=baseline and _baseline(baseline),
@@ -475,6 +482,7 @@ def protocol(
                 (
                     *_open_points(plan, audit, configuration),
                     *open_connections(proof),
+                    *open_drills(plan, drilled),
                     *_policy_points(plan, baseline, created.date()),
                 ),
                 start=1,
@@ -849,8 +857,6 @@ def _open_points(
             "Ausstehend",
             "Je Drucker eine Testseite drucken: Die Warteschlangen bestehen, kein Gerät wurde angesprochen.",
         )
-    if plan.member.pairs:
-        yield "Ausstehend", "Ausfall eines Brandabschnitts erproben (Schwenktest)."
     for backup in plan.member.backups:
         if not backup.copies:
             yield "Hinweis", f"{backup.server}, Datenlaufwerk {backup.name}: wird nicht gesichert ({backup.reason})."
