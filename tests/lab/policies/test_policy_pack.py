@@ -103,12 +103,12 @@ def test_a_declaration_that_asks_for_more_protection_than_its_storage_has_is_ref
     said = str(refused.value)
     assert "[storage-encrypted] gra-file01: disk0 lies on tier 'silver-mirrored', which is not encrypted" in said
     assert "SYS.1.8.A23 (H) encryption" in said
-    assert said.count("[storage-encrypted]") == 8
+    assert said.count("[storage-encrypted]") == 12
     # What is only advice for less need does not stop the run.
     declare(edited.project.stacks / "grabow.yaml", protection={**needs, "confidentiality": "high"})
     policies = edited.driver.preview("grabow", Silent()).policies
     assert policies
-    assert [finding.rule for finding in policies.advice] == ["storage-encrypted"] * 8
+    assert [finding.rule for finding in policies.advice] == ["storage-encrypted"] * 12
 
 
 def test_what_is_declared_passes_every_rule(site: Site) -> None:
