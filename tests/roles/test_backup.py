@@ -38,7 +38,7 @@ def _saved(site: Site, runs: Runs) -> None:
     site.on(DATABASES, "sudo systemctl start ksm-backup@pgdata")
 
 
-def tested(site: Site, server: str, *, plan: Plan | None = None, only: str | None = None) -> list[Attempt]:
+def restore_tested(site: Site, server: str, *, plan: Plan | None = None, only: str | None = None) -> list[Attempt]:
     wanted = [(b, key) for b, key in copies_of(site.plan) if b.server == server and only in (None, key)]
     return restore_test(
         plan or site.plan,
@@ -52,7 +52,7 @@ def tested(site: Site, server: str, *, plan: Plan | None = None, only: str | Non
 
 def problem(site: Site, **changes: Plan) -> str:
     """What the restore test of the file server's copy outside says."""
-    [attempt] = tested(site, FILES, only="outside", **changes)
+    [attempt] = restore_tested(site, FILES, only="outside", **changes)
     assert attempt.restored is None
     assert site.on(FILES, "sudo ls -A /srv/data | grep ksm-restore || true") == ""
     return attempt.problem
@@ -118,7 +118,7 @@ def test_only_root_reads_keys_and_passphrases(site: Site) -> None:
 
 
 def test_every_copy_is_restored_and_compared(site: Site) -> None:
-    files, databases = tested(site, FILES), tested(site, DATABASES)
+    files, databases = restore_tested(site, FILES), restore_tested(site, DATABASES)
     assert [(a.repository, a.problem) for a in (*files, *databases)] == [("section-b", ""), ("outside", "")] * 2
     for attempt in files:
         assert attempt.restored is not None
@@ -144,7 +144,7 @@ def test_a_server_cannot_delete_its_backups(site: Site) -> None:
     assert before
     assert "403 Forbidden" in restic(site, "forget latest", seconds=10, check=False)
     assert before <= snapshots(site)
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""
 
 
 def test_a_server_cannot_overwrite_its_backups(site: Site) -> None:
@@ -175,7 +175,7 @@ finally:
     told = site.on(OUTSIDE, f"sudo python3 - {site.address(OUTSIDE)} {min(before)}", stdin=attack)
     site.on(OUTSIDE, f"sudo rm {REPOSITORY}/snapshots/{'0' * 64}")
     assert told.split() == ["403", "403", "403", "403", "200"]
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""
 
 
 def test_a_servers_key_opens_no_shell_and_nothing_of_another_server(site: Site) -> None:
@@ -217,11 +217,11 @@ def test_a_damaged_repository_is_found(site: Site) -> None:
     damage = f"echo damage | sudo dd of={pack} bs=1 seek=1000 conv=notrunc status=none"
     with spoilt(site, OUTSIDE, pack, damage):
         assert "damaged" in problem(site)
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""
 
 
 def test_a_backup_that_is_missing_in_the_repository_is_found(site: Site) -> None:
-    [attempt] = tested(site, FILES, only="outside")
+    [attempt] = restore_tested(site, FILES, only="outside")
     assert attempt.restored is not None
     [name] = [name for name in snapshots(site) if name.startswith(attempt.restored.snapshot)]
     with spoilt(site, OUTSIDE, f"{REPOSITORY}/snapshots/{name}", f"sudo rm {REPOSITORY}/snapshots/{name}"):
@@ -249,14 +249,14 @@ def test_a_key_that_is_revoked_and_room_that_is_used_up(site: Site) -> None:
     before = snapshots(site)
     assert "for reading only" in restic(site, "backup /etc/hostname", seconds=10, check=False)
     assert snapshots(site) == before
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""
     site.on(OUTSIDE, "sudo rm /etc/ssh/backup_keys/bk-gra-file01")
     assert "does not let this server in" in problem(site)
     result = site.configure(limit=FILES, tags="backup_client")
     assert (result.status, result.changed) == ("finished", 2), result.problems
     site.on(FILES, "sudo systemctl start ksm-backup@data")
     assert len(snapshots(site)) == len(before) + 2
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""
 
 
 # --- deleted on purpose -------------------------------------------------------------------
@@ -282,4 +282,4 @@ def test_old_backups_are_deleted_at_the_repository_but_never_while_one_is_of_the
     left = {snapshot[:8] for snapshot in snapshots(site)}
     assert later in left and earlier not in left
     assert site.on(OUTSIDE, "systemctl is-failed ksm-backup-retention", check=False).strip() == "inactive"
-    assert tested(site, FILES, only="outside")[0].problem == ""
+    assert restore_tested(site, FILES, only="outside")[0].problem == ""

@@ -33,7 +33,8 @@ def test_a_check_run_over_fresh_machines_works_and_announces_changes(runs: Runs)
 def test_the_first_run_configures_every_machine(runs: Runs) -> None:
     assert runs.converge.status == "finished", runs.converge.problems
     assert runs.converge.hosts[WORKSTATION].applications == (
-        "7zip", "ausweisapp", "kartenleser-treiber-linux", "keepassxc",
+        "7zip", "ausweisapp", "emra-mv", "firefox-esr", "kartenleser-treiber-linux", "keepassxc", "libreoffice",
+        "mv-serviceportal",
     )  # fmt: skip
     assert runs.converge.hosts["gra-app01"].applications == ("nginx",)
 
