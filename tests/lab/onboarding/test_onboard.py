@@ -234,7 +234,7 @@ def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboard
         encoding="utf-8",
     )
     try:
-        declaration.write_text(before + "\nextra_applications: [gibt-es-nicht]\n", encoding="utf-8")
+        declaration.write_text(before + "\napplications_on: {linux: [gibt-es-nicht]}\n", encoding="utf-8")
         failed = checkout.ksm("configure", "grabow", "--limit", "gra-ws0001", "--tags", "applications")
         assert failed.returncode == 1
         assert "ksm-no-such-package" in failed.stderr
