@@ -14,6 +14,7 @@ from ksm_onboard.onboarding.lab_world import data_centre
 from ksm_onboard.planning.load import PLATFORM, load_platform
 from ksm_onboard.planning.plan import PlatformPlan
 from ksm_onboard.project import find_project
+from ksm_onboard.provisioning.environment import POLICY_PACK_VARIABLE
 from ksm_onboard.verifying.cluster_settings import planned_settings, settings_of
 from tests.lab.vcenter.conftest import ARRAY, HERE, Stack, VCenter, new_stack, served
 from tests.lab.vcenter.door import Door
@@ -51,6 +52,7 @@ def platform(schwerin: VCenter, tmp_path: Path) -> Stack:
     (tmp_path / "connection.yaml").write_text(yaml.safe_dump(connection))
     stack = new_stack(schwerin, tmp_path / "platform", find_project(HERE).root / "stacks", PLATFORM)
     stack.environment[CONNECTION_VARIABLE] = str(tmp_path / "connection.yaml")
+    stack.environment[POLICY_PACK_VARIABLE] = str(find_project(HERE).policies)
     return stack
 
 
