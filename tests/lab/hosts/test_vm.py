@@ -91,8 +91,10 @@ def test_power_makes_and_unmakes_a_host(checkout: Project, connection: Connectio
     (before,), failed = list_hosts(LAB), vm.runtime.host.name
     Control.of(LAB).lose(Host(failed))
     assert Control.of(LAB).settled().machine("file01").host != failed
-    wait_for(lambda: told_host_key(vm) != before.host_key and vm.guest.ipAddress)
-    assert [host.state for host in list_hosts(LAB)] == ["running"]
+    wait_for(lambda: [host.state for host in list_hosts(LAB)] == ["running"] and vm.guest.ipAddress)
+    (after,) = list_hosts(LAB)
+    assert after.since != before.since, "it was started anew"
+    assert told_host_key(vm) == after.host_key == before.host_key, "on the system disk that it had"
 
     finish(vm.PowerOffVM_Task())
     finish(vm.Destroy_Task())
