@@ -76,10 +76,20 @@ class GuestAccess(_Section):
             ) from None
 
 
+class IssuingAuthority(_Section):
+    """An authority below the root certificate, which the toolkit may sign with."""
+
+    certificate_file: Path = Field(description="its certificate (PEM)")
+    key_file: Path = Field(description="its private key (PEM, without a passphrase), readable only by you")
+
+
 class Trust(_Section):
     """What guests are told to trust."""
 
     root_ca_file: Path = Field(description="root certificate that guests trust")
+    issuing: IssuingAuthority | None = Field(
+        default=None, description="signs the certificates of the data centre's own services"
+    )
 
 
 class Packages(_Section):
@@ -116,7 +126,16 @@ class Connection(_Section):
                     }
                 ),
                 "guests": guests.model_copy(update={"private_key_file": absolute(guests.private_key_file)}),
-                "trust": trust.model_copy(update={"root_ca_file": absolute(trust.root_ca_file)}),
+                "trust": trust.model_copy(
+                    update={
+                        "root_ca_file": absolute(trust.root_ca_file),
+                        "issuing": trust.issuing
+                        and IssuingAuthority(
+                            certificate_file=absolute(trust.issuing.certificate_file),
+                            key_file=absolute(trust.issuing.key_file),
+                        ),
+                    }
+                ),
             }
         )
 

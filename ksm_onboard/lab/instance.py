@@ -285,7 +285,10 @@ def _write_connection(project: Project, name: str, record: _Record) -> None:
             "port": record.ssh_port,
             "loopback_shift": record.shift,
         },
-        "trust": {"root_ca_file": "tls/ca.pem"},
+        "trust": {
+            "root_ca_file": "tls/ca.pem",
+            "issuing": {"certificate_file": "tls/issuing.pem", "key_file": "tls/issuing.key"},
+        },
         "packages": {"apt_proxy": record.apt_proxy},
     }
     text = "# Written by `ksm-onboard lab up`, removed by `ksm-onboard lab down`.\n"

@@ -29,10 +29,12 @@ def test_the_servers_certificate_is_trusted_for_localhost_only(tmp_path: Path) -
         trusting.build_server_verifier(x509.DNSName("vcenter.example")).verify(server, [])
 
 
-def test_keys_are_private_and_the_authoritys_is_not_kept(tmp_path: Path) -> None:
+def test_keys_are_private_and_the_roots_is_not_kept(tmp_path: Path) -> None:
     ensure_certificates(tmp_path, "lab")
-    assert mode(tmp_path / "server.key") == 0o600
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["ca.pem", "server.key", "server.pem"]
+    assert mode(tmp_path / "server.key") == mode(tmp_path / "issuing.key") == 0o600
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        *("ca.pem", "issuing.key", "issuing.pem", "server.key", "server.pem")
+    ]
 
 
 def test_certificates_are_kept_until_they_are_about_to_expire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +42,7 @@ def test_certificates_are_kept_until_they_are_about_to_expire(tmp_path: Path, mo
     first = (tmp_path / "server.pem").read_text()
     ensure_certificates(tmp_path, "lab")
     assert (tmp_path / "server.pem").read_text() == first
-    monkeypatch.setattr(certificates, "_RENEW_BEFORE", timedelta(days=2000))
+    monkeypatch.setattr(certificates, "RENEW_BEFORE", timedelta(days=2000))
     ensure_certificates(tmp_path, "lab")
     assert (tmp_path / "server.pem").read_text() != first
     assert isinstance(x509.load_pem_x509_certificate(first.encode()).public_key(), ec.EllipticCurvePublicKey)
