@@ -26,6 +26,8 @@ _COMMANDS = {
     "firewall": "firewall:firewall",
     "new": "new_member:new",
     "schema": "schema:schema",
+    "catalogue": "catalogue:app",
+    "licences": "licences:licences",
     "import": "takeover:import_exports",
     "up": "flow:up",
     "configure": "flow:configure",

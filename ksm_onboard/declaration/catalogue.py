@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StrictBool, StringConstraints
 
-from ksm_onboard.declaration.models import Day, Declared, Key, WebAddress
+from ksm_onboard.declaration.models import Day, Declared, Key, Need, Text, WebAddress
 
 Platform = Literal["linux", "windows", "web"]
 Component = Literal["client", "server", "web", "extension", "operating-system"]
@@ -22,11 +22,20 @@ Statement = Literal["vendor", "product-facts", "licence-metric", "dependencies",
 PackageSource = Literal["debian", "chocolatey", "winget"]
 Media = Literal["vendor", "vendor-repository", "project-release", "operating-system", "browser-extension"]
 Operator = Literal["vendor", "state", "federal", "eu"]
+ServerSide = Literal["none", "operator", "web-server", "application-server", "mssql", "postgresql", "file-share"]
+Ring = Literal["first", "broad", "last"]
+Updater = Literal["package-source", "operator", "itself", "vendor-media"]
 
 DebianName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
 ChocolateyId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 WingetId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9+_-]*(\.[A-Za-z0-9+_-]+)+$")]
 Alias = Annotated[str, StringConstraints(min_length=2, max_length=120)]
+
+ProductCode = Annotated[
+    str, StringConstraints(pattern=r"^\{[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}\}$")
+]
+WindowsPath = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]:|%[A-Za-z()0-9]+%)(\\[^\\/:*?\"<>|]+)+$")]
+RegistryKey = Annotated[str, StringConstraints(pattern=r"^HK(LM|CR):(\\[^\\]+)+$")]
 
 _METRICS: dict[str, LicenceMetric] = {
     "commercial-named-user": "named-user",
@@ -46,6 +55,35 @@ class Packages(Declared):
     unconfirmed: tuple[PackageSource, ...] = Field(
         default=(), description="sources whose package name nobody has checked yet"
     )
+
+
+class FileVersion(Declared):
+    """A file that proves an installation, and its lowest version that counts."""
+
+    path: WindowsPath = Field(description="the file, for example C:\\\\Program Files\\\\Product\\\\product.exe")
+    at_least: str | None = Field(default=None, pattern=r"^[0-9]+(\.[0-9]+)*$", description="left out: any version")
+
+
+class Detection(Declared):
+    """How an installation on Windows is recognised, beyond its package; see planning.detecting for the precedence."""
+
+    product_code: ProductCode | None = Field(default=None, description="the installer's product code (MSI)")
+    file: FileVersion | None = Field(default=None, description="a file with a version")
+    registry: RegistryKey | None = Field(default=None, description="a key that the installer writes")
+
+
+class Silent(Declared):
+    """Arguments with which the vendor's installer asks nothing."""
+
+    install: tuple[str, ...] = Field(min_length=1, description="for example [/qn, /norestart]")
+    uninstall: tuple[str, ...] = Field(min_length=1, description="of the uninstaller")
+
+
+class ProtectionProposal(Declared):
+    """How much protection data of this kind usually need; the member's own assessment decides."""
+
+    need: Need = Field(description="normal, high or very-high")
+    source: Text = Field(description="what says so, for example § 35 SGB I (Sozialgeheimnis)")
 
 
 class Application(Declared):
@@ -80,6 +118,19 @@ class Application(Declared):
     conflicts: tuple[Key, ...] = Field(default=(), description="applications that cannot be on the same machine")
     successor: Key | None = Field(default=None, description="the entry that takes this one's place")
     support_end: Day | None = Field(default=None, description="last day of the vendor's support, where it is public")
+    detection: Detection = Field(default=Detection(), description="how an installation is recognised")
+    silent: Silent | None = Field(
+        default=None, description="how its installer runs without questions; left out: unknown"
+    )
+    updates_ring: Ring = Field(
+        default="broad", description="who gets a new version first: first, broad, or last for what must not stop"
+    )
+    server_side: tuple[ServerSide, ...] | None = Field(
+        default=None, description="what it needs on servers; left out: what can be told from the entry, else unknown"
+    )
+    protection: ProtectionProposal | None = Field(
+        default=None, description="protection that its data usually need; left out: its domain's, else unknown"
+    )
     uncertain: tuple[Statement, ...] = Field(default=(), description="statements that nobody has confirmed yet")
     note: str = Field(default="", description="anything else that a reader should know")
 
@@ -107,6 +158,9 @@ class CatalogueFile(Declared):
     """The applications of one domain (finance, citizens' office, office, ...)."""
 
     domain: Key = Field(description="the subject; also the name of the file")
+    protection: ProtectionProposal | None = Field(
+        default=None, description="protection that data of this subject usually need; left out: unknown"
+    )
     applications: dict[Key, Application] = Field(
         min_length=1, description="the applications, by the key that declarations use"
     )

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ksm_onboard.declaration.catalogue import Application, CatalogueFile
+from ksm_onboard.declaration.catalogue import Application, CatalogueFile, ProtectionProposal
 from ksm_onboard.declaration.findings import TOLD_ONE_BY_ONE, Finding, Place, bounded
 from ksm_onboard.declaration.schema_errors import findings_for
 from ksm_onboard.declaration.source import Loc, Written, read_yaml
@@ -182,6 +182,8 @@ class CatalogueEntry:
     domain: str
     application: Application
     place: Place
+    protection: ProtectionProposal | None = None
+    """The entry's own, or its domain's."""
 
 
 def load_catalogue(folder: Path) -> tuple[dict[str, CatalogueEntry], list[Finding]]:
@@ -205,7 +207,8 @@ def load_catalogue(folder: Path) -> tuple[dict[str, CatalogueEntry], list[Findin
                     )
                 )
                 continue
-            entries[key] = CatalogueEntry(key, loaded.content.domain, application, place)
+            protection = application.protection or loaded.content.protection
+            entries[key] = CatalogueEntry(key, loaded.content.domain, application, place, protection)
     for entry in entries.values():
         findings.extend(
             Finding(

@@ -107,6 +107,7 @@ Rule = Literal[
     "application-conflict",
     "application-dependency",
     "application-not-offered",
+    "application-detection",
     "licence-seats",
     "licence-undeclared",
     # backup

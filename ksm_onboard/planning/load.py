@@ -37,6 +37,7 @@ from ksm_onboard.planning.checks_waivers import check_waived_resources, check_wa
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
 from ksm_onboard.planning.deployed import Deployed
+from ksm_onboard.planning.detecting import check_details
 from ksm_onboard.planning.flows import foreign_zones
 from ksm_onboard.planning.member_plan import plan_member
 from ksm_onboard.planning.plan import Plan, PlatformPlan
@@ -92,7 +93,11 @@ class Declarations:
         """Everything to put right, in all declarations or in those of ``only`` and what they build on."""
         keys = self.member_keys if only is None else list(only)
         findings = [*self._of_platform(), *self._catalogue[1]]
-        findings += [*check_catalogue(self.catalogue), *check_references(self.catalogue)]
+        findings += [
+            *check_catalogue(self.catalogue),
+            *check_references(self.catalogue),
+            *check_details(self.catalogue),
+        ]
         if not isinstance(self.platform.source.data, dict):
             # Every member builds on it: what they lack without it says nothing about them.
             return in_order(findings)
