@@ -18,6 +18,7 @@ from ksm_onboard.errors import ExitCode, NotReadyError, OnboardError
 from ksm_onboard.firewall.proof import ProofResult
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.engine import ensure_engine
+from ksm_onboard.onboarding.lab_array import export_all
 from ksm_onboard.onboarding.lab_world import data_centre
 from ksm_onboard.onboarding.steps import Onboarding
 from ksm_onboard.planning.load import PLATFORM, Declarations
@@ -202,16 +203,17 @@ def status(
 
 
 def _bring_up_the_lab(progress: Progress, *, expected_hosts: int) -> None:
-    project, name = find_project(), lab_name()
-    ensure_engine(project, progress)
+    declarations, name = Declarations(find_project()), lab_name()
+    ensure_engine(declarations.project, progress)
     instance.up(
-        project,
+        declarations.project,
         name,
-        data_centre(Declarations(project).platform_plan()),
+        data_centre(declarations.platform_plan()),
         shift=lab_shift(name),
         progress=progress,
         expected_hosts=expected_hosts,
     )
+    export_all(declarations, name, progress)
 
 
 # --- in words -----------------------------------------------------------------------------

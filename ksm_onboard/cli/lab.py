@@ -16,8 +16,9 @@ from ksm_onboard.lab import instance, losses
 from ksm_onboard.lab.base_image import ensure_base_image
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
 from ksm_onboard.lab.prerequisites import install_prerequisites
+from ksm_onboard.onboarding.lab_array import export_all
 from ksm_onboard.onboarding.lab_world import data_centre
-from ksm_onboard.planning.load import Declarations, load_platform
+from ksm_onboard.planning.load import Declarations
 from ksm_onboard.project import find_project
 
 app = typer.Typer(help="The lab: a simulated vCenter whose powered-on VMs are real Debian hosts.", no_args_is_help=True)
@@ -38,16 +39,11 @@ def setup() -> None:
 
 @app.command()
 def up() -> None:
-    """Start the lab, unless it is up already."""
-    project = find_project()
-    name = lab_name()
-    started = instance.up(
-        project,
-        name,
-        data_centre(load_platform(project)),
-        shift=lab_shift(name),
-        progress=terminal.TerminalProgress(),
-    )
+    """Start the lab, unless it is up already; its array exports the datastores of all members that can be planned."""
+    declarations, name, progress = Declarations(find_project()), lab_name(), terminal.TerminalProgress()
+    inventory = data_centre(declarations.platform_plan())
+    started = instance.up(declarations.project, name, inventory, shift=lab_shift(name), progress=progress)
+    export_all(declarations, name, progress)
     terminal.err.print(f"the lab {name} is up: vCenter (simulated) at {started.endpoint}")
 
 
