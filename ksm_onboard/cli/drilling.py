@@ -87,10 +87,10 @@ def _show(result: DrillResult) -> None:
             ),
         )
         returns = ", ".join(f"{told.server} after {told.after_seconds:.0f} s" for told in result.returns)
-        terminal.out.print(f"answered again, in this order: {returns}" if returns else "no server fell silent")
-    for fate in result.fates:
-        if fate.outcome == "lost":
-            terminal.out.print(f"[red]lost:[/] {fate.machine}: {fate.reason}")
+        silent = "no server that fell silent answered again" if result.lost else "no server fell silent"
+        terminal.out.print(f"answered again, in this order: {returns}" if returns else silent)
+    for fate in result.lost:
+        terminal.out.print(f"[red]lost:[/] {fate.machine}: {fate.reason}")
     if result.elsewhere:
         others = ", ".join(f"{number} {_OUTCOMES[outcome]}" for outcome, number in sorted(result.elsewhere.items()))
         terminal.out.print(f"machines of others, as foretold: {others}")

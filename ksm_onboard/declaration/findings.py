@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,6 +112,9 @@ _EXPLAINED_BY: Mapping[Rule, frozenset[Rule]] = {
             "zone-too-small",
             "vlan-twice",
             "block-overlap",
+            "tier-not-replicated",
+            "writable-in-one-section",
+            "pair-in-one-section",
         )
     ),
     "address-outside-zone": frozenset(("immutable-changed", "workplace-zone", "ot-shared", "school-nets-mixed")),
@@ -125,11 +129,16 @@ _EXPLAINED_BY: Mapping[Rule, frozenset[Rule]] = {
 
 
 def without_explained(findings: Sequence[Finding]) -> list[Finding]:
-    """``findings`` without those that another one at the same value explains: one defect is told once."""
-    at: dict[Place, set[Rule]] = {}
+    """``findings`` without those that another one at the same value explains: one defect is told once.
+
+    A warning explains no error away.
+    """
+    at: dict[tuple[Place, bool], set[Rule]] = defaultdict(set)
     for finding in findings:
-        at.setdefault(finding.place, set()).add(finding.rule)
-    return [f for f in findings if not _EXPLAINED_BY.get(f.rule, frozenset()) & at[f.place]]
+        at[finding.place, False].add(finding.rule)
+        if finding.severity == "error":
+            at[finding.place, True].add(finding.rule)
+    return [f for f in findings if not _EXPLAINED_BY.get(f.rule, frozenset()) & at[f.place, f.severity == "error"]]
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:

@@ -94,6 +94,7 @@ Rule = Literal[
     "role-changed",
     "server-too-large",
     "tier-not-replicated",
+    "writable-in-one-section",
     "storage-quota",
     "datastore-foreign",
     "pool-too-small",

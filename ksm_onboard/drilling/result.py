@@ -62,6 +62,11 @@ class DrillResult(_Part):
     silent: tuple[str, ...] = ()
 
     @property
+    def lost(self) -> tuple[Fate, ...]:
+        """The member's machines that are not restarted anywhere."""
+        return tuple(fate for fate in self.fates if fate.outcome == "lost")
+
+    @property
     def kept(self) -> bool:
         """Every promise kept, and everything back where it belongs; of a forecast: no service is lost."""
         if self.forecast_only:

@@ -20,7 +20,11 @@ from ksm_onboard.planning.deployed import Deployed, DeployedDisk, DeployedServer
 from ksm_onboard.planning.plan import MemberPlan
 
 _REPLACE = "declare another server, take its work over, then remove this one (docs/how-to/change-and-remove.md)"
-_MOVE_DATA = "keep it; to change it, declare another disk after the present ones, move the data, then remove this one"
+_MOVE_DATA = (
+    "keep it; a disk that belongs on another tier or datastore is a migration of its data, never a change of a word: "
+    "declare another one beside it, copy, then remove this one "
+    "(docs/how-to/grow-storage.md, A disk belongs on another tier)"
+)
 
 # Findings about values that are sound in themselves, and not those that were given out or stand.
 DECLARED_OTHERWISE: frozenset[Rule] = frozenset(("allocation-contradicts", "immutable-changed"))

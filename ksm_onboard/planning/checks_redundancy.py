@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.models import ServerRole
 from ksm_onboard.planning.checks import Scope
 from ksm_onboard.planning.member_plan import placed
-from ksm_onboard.planning.placement import bound_sections
+from ksm_onboard.planning.placement import bound_sections, section_of_tier
 
 _QUORUM = 3
 # Where three or more of them agree by majority on which one is in charge; web servers, say, just work side by side.
 _VOTES: frozenset[ServerRole] = frozenset({"database"})
+# Who has a waiver of it is moving: what stands has to be declared as it stands until the data are elsewhere.
+_POLICY_ON_WRITING = "writing-survives-section"
 
 
 def check_redundancy(scope: Scope) -> Iterator[Finding]:
     """All findings about one member's pairs and groups, and about servers too large for any host."""
     yield from _groups(scope)
+    yield from _writing(scope)
     yield from _roles(scope)
     yield from _sizes(scope)
 
@@ -95,6 +99,50 @@ def _together(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
         hint="no server is moved by itself; let one go to the other section: ksm-onboard allocate "
         f"{scope.member.key} --release sections.{scope.server_name(last)}",
     )
+
+
+def _writing(scope: Scope) -> Iterator[Finding]:
+    """Nobody promotes a standby, so the only copy that accepts writes has to outlive the section that it is written in.
+
+    What holds data and keeps no copy elsewhere must not lie in one section either: ``tier-not-replicated``.
+    """
+    declared, platform = scope.declared, scope.platform
+    written: dict[str, list[str]] = defaultdict(list)
+    for name, database in declared.databases.items():
+        keys = [key for key, server in declared.servers.items() if server.pair == database.pair]
+        bound = [bound_sections(declared.servers[key], platform) for key in keys]
+        forced_together = all(bound) and len(set().union(*bound)) == 1
+        # A server alone, of another role, bound to both sections or with its whole pair to one: told as such.
+        if len(keys) > 1 and declared.servers[keys[0]].role == "database" and len(bound[0]) < 2 and not forced_together:
+            written[keys[0]].append(name)
+    for key, databases in written.items():
+        server = declared.servers[key]
+        disks = {("servers", key, "disks", disk_key, "tier"): disk.tier for disk_key, disk in server.disks.items()}
+        local = {
+            loc: section
+            for loc, tier in {**disks, ("servers", key, "tier"): server.tier}.items()
+            if (section := section_of_tier(tier, platform)) is not None
+        }
+        if not local:
+            continue
+        place = scope.member.nearest(*local)
+        loc = next(iter(local))
+        what = f"its data disk {loc[3]}" if loc in disks else "its system disk"
+        waived = any(
+            waiver.rule == _POLICY_ON_WRITING and fnmatchcase(scope.server_name(key), waiver.resource)
+            for waiver in declared.waivers.values()
+        )
+        yield Finding(
+            rule="writable-in-one-section",
+            severity="warning" if waived else "error",
+            place=place,
+            message=f"only {scope.server_name(key)} accepts writes for {', '.join(databases)}, and {what} lies in fire "
+            f"section {local[loc]} only: with the section, writing is lost until somebody promotes a standby by hand",
+            value=disks.get(loc, server.tier),
+            allowed=", ".join(tier for tier in platform.storage_tiers if section_of_tier(tier, platform) is None),
+            hint="put the disks of the pair's first server on a mirrored tier; "
+            "those of its standbys may lie in their own section",
+        )
 
 
 def _both_sides_of_a_school(zones: set[str]) -> bool:

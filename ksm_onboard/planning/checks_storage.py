@@ -189,8 +189,9 @@ def _given(scope: Scope, disks: tuple[Disk, ...]) -> Iterator[Finding]:
             f"it lies on {record.disks[disk.name]} of the tier {store.tier}",
             value=disk.tier,
             allowed=store.tier,
-            hint="no disk is moved by a declaration; where its data are moved by hand, "
-            f"take back its place first: ksm-onboard allocate {key} --release disks.{disk.name}",
+            hint="no disk is moved by a declaration: where it stands already, that is a migration of its data "
+            "(docs/how-to/grow-storage.md, A disk belongs on another tier); where nothing was built yet, "
+            f"take back its place: ksm-onboard allocate {key} --release disks.{disk.name}",
         )
 
 

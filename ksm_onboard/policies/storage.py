@@ -63,6 +63,30 @@ def _replicated_elsewhere(stack: Stack, vm: Resource, tier: str) -> bool:
     )
 
 
+def _databases_on_known_tiers(stack: Stack) -> Sequence[Resource]:
+    return [vm for vm in _on_known_tiers(stack) if _role(stack, vm) == "database"]
+
+
+def _role(stack: Stack, vm: Resource) -> object:
+    return stack.by_urn[vm.parent].inputs.get("role") if vm.parent in stack.by_urn else None
+
+
+def _one_copy_mirrored(stack: Stack, vms: Sequence[Resource]) -> Iterator[Violation]:
+    """Which of them accepts writes no resource tells; where every copy is local, the one that does is."""
+    for vm in vms:
+        group = sorted((vm, *stack.partners(vm)), key=lambda other: other.name)
+        if vm != group[0] or len(group) < 2:
+            continue  # one violation for each group; what has no partner is judged as a disk that nobody replicates
+        if all(_partly_local(stack, other) for other in group):
+            names = ", ".join(other.name for other in group[1:])
+            yield Violation(vm, f"none of its copies (with {names}) is mirrored: one of them accepts the writes")
+
+
+def _partly_local(stack: Stack, vm: Resource) -> bool:
+    facts = stack.platform("tiers")
+    return any(tier and facts[tier].get("mirrored") is not True for _, tier in _tiers(stack, vm))
+
+
 def _encrypted(stack: Stack, vms: Sequence[Resource]) -> Iterator[Violation]:
     facts = stack.platform("tiers")
     for vm in vms:
@@ -110,6 +134,18 @@ RULES = (
         judge=_mirrored,
         absent="the platform does not tell which storage tiers are mirrored; bring its stack up to date",
         todo="choose a mirrored tier, or declare a pair whose disks lie in both sections",
+        always="all central systems are redundant and highly available: promised to every member",
+    ),
+    Rule(
+        id="writing-survives-section",
+        title="Of the servers that replicate a database, one has all its disks on mirrored storage",
+        requirements=requirements("SYS.1.8.A22", "SYS.1.1.A28"),
+        goals=("availability",),
+        stack="member",
+        subjects=_databases_on_known_tiers,
+        judge=_one_copy_mirrored,
+        absent="the stack has no database servers, or the platform does not tell which storage tiers are mirrored",
+        todo="put the disks of the pair's first server on a mirrored tier",
         always="all central systems are redundant and highly available: promised to every member",
     ),
     Rule(

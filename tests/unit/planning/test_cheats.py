@@ -20,8 +20,7 @@ def declared(checkout: Project, grabow: Path, servers: str) -> list[tuple[str, s
     grabow.write_text(text, encoding="utf-8")
     found = Declarations(checkout).findings()
     if any(finding.rule == "not-allocated" for finding in found) and len({f.rule for f in found}) == 1:
-        for change in new_records(Declarations(checkout), ["grabow"]):
-            write_record(checkout.stacks, "grabow", change.after)
+        allocate_all(checkout)
         found = Declarations(checkout).findings()
     return [(finding.rule, finding.message) for finding in found if finding.rule != "not-allocated"]
 
@@ -71,6 +70,21 @@ def declared(checkout: Project, grabow: Path, servers: str) -> list[tuple[str, s
             "  ablage01: {disks: {d: {size_gib: 9, tier: local-a, mount: /srv/d}}}",
             "tier-not-replicated",
             "no database is declared on its pair 'ablage', so nothing is replicated",
+        ),
+        (  # the copy that accepts writes in one section only, as if the standby took over by itself
+            "  db01: {disks: {pgdata: {tier: local-a}}}",
+            "writable-in-one-section",
+            "only gra-db01 accepts writes for fachdaten, and its data disk pgdata lies in fire section A only",
+        ),
+        (  # the same with its system disk
+            "  db01: {tier: local-a}",
+            "writable-in-one-section",
+            "and its system disk lies in fire section A only",
+        ),
+        (  # both copies in one section: told as that
+            "  db01: {disks: {pgdata: {tier: local-b}}}",
+            "pair-in-one-section",
+            "the pair 'database' is forced into fire section B",
         ),
         (  # both renamed, to escape the rules for their role: told of each
             "  dns01: {role: application}\n  dns02: {role: application}",
@@ -125,7 +139,7 @@ def test_what_only_looks_redundant(checkout: Project, grabow: Path, servers: str
             "datastore-unknown",
             "which that array does not serve",
         ),
-        ("array: sn-local-a01, size_gib: 150", "array: sn-local-a01, size_gib: 99", "storage-quota", "1 GiB more"),
+        ("array: sn-local-b01, size_gib: 150", "array: sn-local-b01, size_gib: 99", "storage-quota", "1 GiB more"),
     ],
 )
 def test_a_record_that_was_tampered_with(
@@ -165,3 +179,69 @@ def test_arrays_that_only_look_mirrored(checkout: Project, old: str, new: str, r
     assert text.count(old) == 1
     platform.write_text(text.replace(old, new), encoding="utf-8")
     assert [finding.rule for finding in Declarations(checkout).findings()] == [rule]
+
+
+MIGRATION = """compute: {memory_gib: 128}
+
+servers:
+  db01: {disks: {pgdata: {tier: local-a}}}
+  dbneu: {count: 2, pair: dbneu, role: database, zone: database, cpus: 4, memory_gib: 16, service_level: 2}
+  dbneu01: {disks: {pgdata: {size_gib: 100, tier: gold-mirrored, mount: /srv/postgresql}}}
+  dbneu02: {disks: {pgdata: {size_gib: 100, tier: local-b, mount: /srv/postgresql}}}
+
+databases:
+  fachdaten_neu: {pair: dbneu}
+
+waivers:
+  datenbankumzug:
+    rule: writing-survives-section
+    resource: gra-db01
+    reason: Die Datenbank zieht auf das Paar dbneu um, dessen erster Server gespiegelt liegt.
+    owner: Leitung IT
+    granted: 2026-11-23
+    expires: 2027-01-31
+
+"""
+MOVED = """servers:
+  db: null
+  db01: null
+  db02: null
+  dbneu: {count: 2, pair: dbneu, role: database, zone: database, cpus: 4, memory_gib: 16, service_level: 2}
+  dbneu01: {disks: {pgdata: {size_gib: 100, tier: gold-mirrored, mount: /srv/postgresql}}}
+  dbneu02: {disks: {pgdata: {size_gib: 100, tier: local-b, mount: /srv/postgresql}}}
+
+databases:
+  fachdaten: null
+  fachdaten_neu: {pair: dbneu}
+
+"""
+
+
+def test_a_primary_that_stands_in_one_section_can_move(checkout: Project, grabow: Path, record: Path) -> None:
+    """Step by step as docs/how-to/grow-storage.md has it; what is out of place is never out of sight."""
+    before = grabow.read_text("utf-8")
+    on_local = record.read_text("utf-8").replace("gra-db01/pgdata: gra-gold-mirrored-a", "gra-db01/pgdata: gra-local-a")
+    on_local = on_local.replace(
+        "  gra-local-b: {",
+        "  gra-local-a: {tier: local-a, section: A, array: sn-local-a01, size_gib: 150}\n  gra-local-b: {",
+    )
+    record.write_text(on_local, encoding="utf-8")
+    assert [f.rule for f in Declarations(checkout).findings()] == ["allocation-contradicts"]
+
+    grabow.write_text(before.replace("departments:", f"{MIGRATION}departments:", 1), encoding="utf-8")
+    allocate_all(checkout)
+    [moving] = Declarations(checkout).findings()
+    assert (moving.rule, moving.severity) == ("writable-in-one-section", "warning")
+    plan = Declarations(checkout).plan("grabow")
+    assert plan.member.server("gra-db01").disks[0].datastore == "gra-local-a"
+    assert plan.member.server("gra-dbneu01").disks[0].datastore == "gra-gold-mirrored-a"
+
+    grabow.write_text(before.replace("departments:", f"{MOVED}departments:", 1), encoding="utf-8")
+    allocate_all(checkout)
+    assert Declarations(checkout).findings() == []
+    assert "gra-db01/pgdata" in next(iter(Declarations(checkout).members.values())).allocated.retired.disks
+
+
+def allocate_all(checkout: Project) -> None:
+    for change in new_records(Declarations(checkout), ["grabow"]):
+        write_record(checkout.stacks, "grabow", change.after)

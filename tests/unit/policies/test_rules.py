@@ -24,7 +24,7 @@ from tests.unit.policies.conftest import (
 )
 
 # With nothing of the kind in the sample: nothing is claimed about it.
-NOTHING_THERE = {"backup-class", "storage-own"}
+NOTHING_THERE = {"backup-class", "storage-own", "writing-survives-section"}
 
 
 def add(*resources: Resource) -> Spoil:
@@ -61,6 +61,15 @@ def both(*spoils: Spoil) -> Spoil:
 
 def disk(policy: object, **more: object) -> dict[str, object]:
     return {"label": "disk0", "storagePolicyId": policy, **more}
+
+
+def attached(policy: object) -> dict[str, object]:
+    return {"label": "disk1", "storagePolicyId": policy, "attach": True}
+
+
+def databases(*spoils: Spoil) -> Spoil:
+    """The sample with database servers instead of name servers."""
+    return both(*(change(f"t-dns0{number}-server", role="database") for number in (1, 2)), *spoils)
 
 
 SINGLE = made("VirtualMachine", "t-mail", inputs=vm(1).inputs, refers=vm(1).refers, parent=vm(1).parent)
@@ -176,6 +185,23 @@ MEMBER_CASES: list[tuple[str, Spoil, list[tuple[str, str]]]] = [
         change("t-dns01", disks=[disk(None)]),
         [("t-dns01", "disk0 has no storage policy"), ("t-dns02", "disk1 lies in one fire section only")],
     ),
+    (
+        "writing-survives-section",
+        databases(),
+        [("t-dns01", "none of its copies (with t-dns02) is mirrored: one of them accepts the writes")],
+    ),
+    (
+        "writing-survives-section",
+        databases(change("t-dns02", disks=[disk("policy-gold"), attached("policy-gold")])),
+        [],
+    ),
+    (
+        "writing-survives-section",
+        databases(change("t-dns01", disks=[disk("policy-a"), attached("policy-gold")])),
+        [("t-dns01", "none of its copies")],
+    ),
+    # Nobody replicates: told by storage-survives-section.
+    ("writing-survives-section", databases(drop("t-apart")), []),
     (
         "storage-encrypted",
         change("t-dns01", disks=[disk("policy-open")]),
@@ -303,6 +329,7 @@ def test_a_member_that_does_all_right_violates_nothing() -> None:
         "level-1-partner": 2,
         "data-kept": 4,
         "storage-survives-section": 2,
+        "writing-survives-section": 0,
         "storage-encrypted": 2,
         "storage-own": 0,
     }
