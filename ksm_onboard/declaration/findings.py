@@ -115,6 +115,7 @@ _EXPLAINED_BY: Mapping[Rule, frozenset[Rule]] = {
             "tier-not-replicated",
             "writable-in-one-section",
             "pair-in-one-section",
+            "pair-placed-together",
         )
     ),
     "address-outside-zone": frozenset(("immutable-changed", "workplace-zone", "ot-shared", "school-nets-mixed")),

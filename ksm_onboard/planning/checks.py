@@ -546,7 +546,7 @@ def _servers(scope: Scope) -> Iterator[Finding]:
         if len(bound) > 1:
             yield Finding(
                 rule="section-conflict",
-                place=scope.member.nearest(*_binding(scope, [key])),
+                place=scope.member.nearest(*binding(scope, [key])),
                 message=f"{name} is bound to both fire sections",
                 value=", ".join(sorted(bound)),
                 hint="a section-local tier binds a server to its section; use one section, or a mirrored tier",
@@ -628,7 +628,7 @@ def _pairs(scope: Scope) -> Iterator[Finding]:
         if len(servers) > 1 and all(bound) and len(set().union(*bound)) == 1:
             yield Finding(
                 rule="pair-in-one-section",
-                place=scope.member.nearest(*_binding(scope, keys)),
+                place=scope.member.nearest(*binding(scope, keys)),
                 message=f"the pair '{pair}' is forced into fire section {min(bound[0])}",
                 value=", ".join(keys),
                 allowed="at least one server in each section",
@@ -673,7 +673,7 @@ def without_partner(scope: Scope, keys: Sequence[str]) -> str:
     return some([scope.server_name(key) for key in keys]) + (" has" if len(keys) == 1 else " have")
 
 
-def _binding(scope: Scope, keys: Iterable[str]) -> Iterator[Loc]:
+def binding(scope: Scope, keys: Iterable[str]) -> Iterator[Loc]:
     """The paths of everything that can bind servers to a section, the last server's first."""
     for key in reversed(list(keys)):
         server = scope.declared.servers[key]

@@ -8,7 +8,8 @@ from fnmatch import fnmatchcase
 
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.models import ServerRole
-from ksm_onboard.planning.checks import Scope
+from ksm_onboard.declaration.source import Loc
+from ksm_onboard.planning.checks import Scope, binding
 from ksm_onboard.planning.member_plan import placed
 from ksm_onboard.planning.placement import bound_sections, section_of_tier
 
@@ -84,7 +85,10 @@ def _groups(scope: Scope) -> Iterator[Finding]:
 def _together(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
     """Servers that were placed stay where they are, so those that became a group later may stand together."""
     declared, record = scope.declared, scope.record
-    free = [key for key in keys if not bound_sections(declared.servers[key], scope.platform)]
+    bound = {key: bound_sections(declared.servers[key], scope.platform) for key in keys}
+    if any(len(sections) > 1 for sections in bound.values()):
+        return  # told as such
+    free = [key for key in keys if not bound[key]]
     before = {key: record.sections.get(scope.server_name(key)) for key in keys}
     sections = placed(scope.record, declared, scope.platform)
     if len(keys) < 2 or len({sections[key] for key in keys}) > 1 or not any(before[key] for key in free):
@@ -92,7 +96,7 @@ def _together(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
     last = max(key for key in free if before[key])
     yield Finding(
         rule="pair-placed-together",
-        place=scope.member.nearest(*(("servers", key, "pair") for key in reversed(keys))),
+        place=scope.member.nearest(*binding(scope, keys)),
         message=f"the servers of the pair '{pair}' were all placed in fire section {sections[last]}",
         value=", ".join(keys),
         allowed="at least one server in each section",
@@ -117,17 +121,15 @@ def _writing(scope: Scope) -> Iterator[Finding]:
             written[keys[0]].append(name)
     for key, databases in written.items():
         server = declared.servers[key]
-        disks = {("servers", key, "disks", disk_key, "tier"): disk.tier for disk_key, disk in server.disks.items()}
-        local = {
-            loc: section
-            for loc, tier in {**disks, ("servers", key, "tier"): server.tier}.items()
-            if (section := section_of_tier(tier, platform)) is not None
-        }
+        disks: list[tuple[Loc, str, str]] = [
+            (("servers", key, "disks", disk_key, "tier"), disk.tier, f"its data disk {disk_key}")
+            for disk_key, disk in server.disks.items()
+        ]
+        disks.append((("servers", key, "tier"), server.tier, "its system disk"))
+        local = [(loc, tier, what) for loc, tier, what in disks if section_of_tier(tier, platform) is not None]
         if not local:
             continue
-        place = scope.member.nearest(*local)
-        loc = next(iter(local))
-        what = f"its data disk {loc[3]}" if loc in disks else "its system disk"
+        _, tier, what = local[0]
         waived = any(
             waiver.rule == _POLICY_ON_WRITING and fnmatchcase(scope.server_name(key), waiver.resource)
             for waiver in declared.waivers.values()
@@ -135,11 +137,12 @@ def _writing(scope: Scope) -> Iterator[Finding]:
         yield Finding(
             rule="writable-in-one-section",
             severity="warning" if waived else "error",
-            place=place,
+            place=scope.member.nearest(*(loc for loc, _, _ in local)),
             message=f"only {scope.server_name(key)} accepts writes for {', '.join(databases)}, and {what} lies in fire "
-            f"section {local[loc]} only: with the section, writing is lost until somebody promotes a standby by hand",
-            value=disks.get(loc, server.tier),
-            allowed=", ".join(tier for tier in platform.storage_tiers if section_of_tier(tier, platform) is None),
+            f"section {section_of_tier(tier, platform)} only: with the section, writing is lost until somebody "
+            "promotes a standby by hand",
+            value=tier,
+            allowed=", ".join(other for other in platform.storage_tiers if section_of_tier(other, platform) is None),
             hint="put the disks of the pair's first server on a mirrored tier; "
             "those of its standbys may lie in their own section",
         )

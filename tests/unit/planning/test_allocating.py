@@ -131,14 +131,14 @@ def test_what_is_used_up_is_a_finding_at_what_asks_for_it(checkout: Project, gra
 
 
 def test_a_disk_that_still_fits_changes_no_datastore(checkout: Project, grabow: Path) -> None:
-    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 650}}}")
+    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 550}}}")
     assert Declarations(checkout).findings() == []
     assert allocated(checkout) == []
 
 
 def test_a_datastore_grows_by_steps_and_never_shrinks(checkout: Project, grabow: Path) -> None:
     before = grabow.read_text("utf-8")
-    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 651}}}")
+    declare(grabow, "servers:\n  file01: {disks: {data: {size_gib: 551}}}")
     [finding] = Declarations(checkout).findings()
     assert finding.rule == "storage-quota"
     assert "651 GiB are declared for the datastore gra-gold-mirrored-a, 1 GiB more than it has" in finding.message
@@ -172,9 +172,9 @@ def test_another_tier_for_a_disk_that_lies_somewhere_is_a_decision(checkout: Pro
 
 
 def test_releasing_a_datastore_releases_what_lies_on_it(checkout: Project, record: Path) -> None:
-    assert "gra-local-a" in record.read_text("utf-8")
-    allocated(checkout, "datastores.gra-local-a")
-    assert "gra-db01/pgdata: gra-local-a" in record.read_text("utf-8")  # given out anew, under the same name
+    assert "gra-local-b" in record.read_text("utf-8")
+    allocated(checkout, "datastores.gra-local-b")
+    assert "gra-db02/pgdata: gra-local-b" in record.read_text("utf-8")  # given out anew, under the same name
 
 
 def test_a_second_array_takes_what_the_first_has_no_room_for(checkout: Project, grabow: Path) -> None:

@@ -76,7 +76,7 @@ def test_the_committed_declarations_have_no_findings(checkout: Project) -> None:
         (
             "departments:",
             "servers: {db02: {disks: {pgdata: {tier: local-a}}}}\ndepartments:",
-            "pair-in-one-section",
+            "pair-placed-together",
             "db02",
         ),
         ("departments:", "servers: {file01: {section: B, tier: local-a}}\ndepartments:", "section-conflict", "file01"),

@@ -125,7 +125,7 @@ def test_a_disk_is_never_created_anew_elsewhere(checkout: Project, stands: Deplo
 
 
 def test_what_may_change_may_change(checkout: Project, grabow: Path, stands: Deployed) -> None:
-    declare(grabow, "servers:\n  file01: {memory_gib: 16, cpus: 8, disks: {data: {size_gib: 600}}}")
+    declare(grabow, "servers:\n  file01: {memory_gib: 16, cpus: 8, disks: {data: {size_gib: 550}}}")
     assert found(checkout, stands) == []
 
 

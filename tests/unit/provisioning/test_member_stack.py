@@ -35,7 +35,7 @@ def test_how_many_of_each_type(member: Member) -> None:
         "ResourcePool": 1,
         "DistributedPortGroup": 7,
         "DatastoreCluster": 2,
-        "NasDatastore": 5,
+        "NasDatastore": 4,
         "VirtualDisk": 3,
         "VirtualMachine": 12,
         "ComputeClusterVmGroup": 2,
@@ -130,7 +130,6 @@ def test_vms_stand_where_the_plan_puts_them(member: Member, plan: Plan) -> None:
 def test_only_vms_with_section_local_storage_are_created_on_a_given_host(member: Member) -> None:
     hosts = {name: made.inputs.get("hostSystemId") for name, made in member[0].of("VirtualMachine").items()}
     assert {name: host for name, host in hosts.items() if host} == {
-        "gra-db01": "sn-esx-a02.id",
         "gra-db02": "sn-esx-b03.id",
     }
 
@@ -157,7 +156,7 @@ def test_data_disks_are_protected_and_outlive_their_vm(member: Member) -> None:
     disks = {made.name: made for made in recorder.made if made.type.endswith(":VirtualDisk")}
     assert {name: (made.inputs["datastore"], made.inputs["size"]) for name, made in disks.items()} == {
         "gra-file01-data": ("gra-gold-mirrored-a", 500),
-        "gra-db01-pgdata": ("gra-local-a", 100),
+        "gra-db01-pgdata": ("gra-gold-mirrored-a", 100),
         "gra-db02-pgdata": ("gra-local-b", 100),
     }
     assert all(made.protect for made in disks.values())
@@ -172,7 +171,6 @@ def test_datastores_are_exports_that_all_hosts_of_their_sections_mount(member: M
     stores = member[0].of("NasDatastore")
     assert {name: (made.inputs["remoteHosts"], made.inputs["remotePath"]) for name, made in stores.items()} == {
         "gra-gold-mirrored-a": (["10.255.16.11"], "/ksm/gra/gra-gold-mirrored-a"),
-        "gra-local-a": (["10.255.17.11"], "/ksm/gra/gra-local-a"),
         "gra-local-b": (["10.255.18.11"], "/ksm/gra/gra-local-b"),
         "gra-silver-mirrored-a": (["10.255.16.12"], "/ksm/gra/gra-silver-mirrored-a"),
         "gra-silver-mirrored-b": (["10.255.16.12"], "/ksm/gra/gra-silver-mirrored-b"),

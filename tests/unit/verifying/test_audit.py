@@ -301,33 +301,33 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
         [("missing", "storage", "gra-gold-mirrored-a", "datastore")],
     ),
     "datastore from another export": (
-        lambda w: w.with_datastore("gra-local-a", remote_path="/ksm/zoo/zoo-local-a"),
-        [("different", "storage", "gra-local-a", "export")],
+        lambda w: w.with_datastore("gra-local-b", remote_path="/ksm/zoo/zoo-local-b"),
+        [("different", "storage", "gra-local-b", "export")],
     ),
     "export that did not grow": (
-        lambda w: w.with_datastore("gra-local-a", capacity_gib=50),
-        [("different", "storage", "gra-local-a", "size_gib")],
+        lambda w: w.with_datastore("gra-local-b", capacity_gib=50),
+        [("different", "storage", "gra-local-b", "size_gib")],
     ),
     "unreplicated datastore among mirrored ones": (
-        lambda w: w.with_datastore("gra-local-a", cluster="gra-mirrored-a").with_datastore_cluster(
-            "gra-mirrored-a", datastores=("gra-gold-mirrored-a", "gra-local-a", "gra-silver-mirrored-a")
+        lambda w: w.with_datastore("gra-local-b", cluster="gra-mirrored-b").with_datastore_cluster(
+            "gra-mirrored-b", datastores=("gra-local-b", "gra-silver-mirrored-b")
         ),
         [
-            ("different", "storage", "gra-local-a", "datastore_cluster"),
-            ("different", "storage", "gra-mirrored-a", "datastores"),
+            ("different", "storage", "gra-local-b", "datastore_cluster"),
+            ("different", "storage", "gra-mirrored-b", "datastores"),
         ],
     ),
     "datastore not mounted on one host": (
-        lambda w: w.with_datastore("gra-local-a", hosts=("sn-esx-a01", "sn-esx-a02", "sn-esx-a03")),
-        [("different", "storage", "gra-local-a", "mounted_on")],
+        lambda w: w.with_datastore("gra-local-b", hosts=("sn-esx-b01", "sn-esx-b02", "sn-esx-b03")),
+        [("different", "storage", "gra-local-b", "mounted_on")],
     ),
     "datastore mounted read-only": (
-        lambda w: w.with_datastore("gra-local-a", writable=False),
-        [("different", "storage", "gra-local-a", "writable")],
+        lambda w: w.with_datastore("gra-local-b", writable=False),
+        [("different", "storage", "gra-local-b", "writable")],
     ),
     "datastore with another tier's tag": (
-        lambda w: w.with_datastore("gra-local-a", tags={"ksm-member": ("grabow",), "ksm-storage-tier": ("local-b",)}),
-        [("different", "storage", "gra-local-a", "tag ksm-storage-tier")],
+        lambda w: w.with_datastore("gra-local-b", tags={"ksm-member": ("grabow",), "ksm-storage-tier": ("local-a",)}),
+        [("different", "storage", "gra-local-b", "tag ksm-storage-tier")],
     ),
     "datastore that nobody declared": (
         lambda w: w.with_datastore("sn-library01", tags={"ksm-member": ("grabow",)}),
