@@ -215,6 +215,24 @@ def collect(
         view.Destroy()
 
 
+def collect_named(
+    instance: vim.ServiceInstance,
+    kind: type[vim.ManagedEntity],
+    name: str,
+    properties: Iterable[str] = (),
+    root: vim.ManagedEntity | None = None,
+) -> Found:
+    """The object of one ``kind`` and ``name`` below ``root``. Raises NotReadyError if there is none."""
+    for found in collect(instance, kind, ("name", *properties), root):
+        if found.get("name") == name:
+            return found
+    raise NotReadyError(
+        f"vCenter has no {kind.__name__.rsplit('.', 1)[-1]} named {name}",
+        hint="compare the names in the platform's declaration (under vcenter:) with those in vCenter; "
+        "the connection file names the vCenter",
+    )
+
+
 def _found(item: vmodl.query.PropertyCollector.ObjectContent) -> Found:
     for missing in item.missingSet or ():
         fault = missing.fault

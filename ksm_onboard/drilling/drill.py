@@ -120,7 +120,7 @@ def _foretold(inventory: Inventory, connection: Connection, plan: Plan, loss: Lo
 
 def copies(inventory: Inventory, plan: Plan) -> dict[str, set[str]]:
     """Datastore → the fire sections that hold a copy of it: as planned, or, of other members, where it is mounted."""
-    section_of = {host: section.key for section in plan.platform.sections for host in section.hosts}
+    section_of = plan.platform.section_of_host
     held: dict[str, set[str]] = {}
     for host in inventory.hosts:
         for store in host.datastores:
@@ -216,7 +216,7 @@ def _until_whole(
 
 def displaced_servers(inventory: Inventory, plan: Plan) -> tuple[str, ...]:
     """Servers that do not run on a host of the section that they are planned for."""
-    section_of = {host: section.key for section in plan.platform.sections for host in section.hosts}
+    section_of = plan.platform.section_of_host
     runs = {machine.name: machine.host for machine in inventory.machines if machine.powered_on}
     return tuple(
         server.name for server in plan.member.servers if section_of.get(runs.get(server.name) or "") != server.section

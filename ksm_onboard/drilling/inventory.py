@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from pyVmomi import vim
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import PlatformPlan
-from ksm_onboard.vcenter import Found, collect, moid, session
+from ksm_onboard.vcenter import Found, collect, collect_named, moid, session
 from ksm_onboard.verifying.vcenter_facts import ClusterFacts, cluster_facts, split_datastore_path
 
 _MIB: Final = 1024 * 1024
@@ -41,7 +40,6 @@ class Machine(_Seen):
     """A VM, the host that it runs on and every datastore that it has a disk on. ``memory_mib`` is its full size."""
 
     name: str
-    folder: str
     host: str | None
     powered_on: bool
     memory_mib: int
@@ -56,10 +54,6 @@ class Inventory(_Seen):
     hosts: tuple[Host, ...]
     machines: tuple[Machine, ...]
 
-    def machine(self, name: str) -> Machine | None:
-        """The VM of that name."""
-        return next((machine for machine in self.machines if machine.name == name), None)
-
 
 def read_inventory(connection: Connection, platform: PlatformPlan) -> Inventory:
     """Everything that a loss can concern, in four bulk queries; nothing is changed.
@@ -67,13 +61,7 @@ def read_inventory(connection: Connection, platform: PlatformPlan) -> Inventory:
     Raises NotReadyError if vCenter cannot be used or the platform's cluster is missing.
     """
     with session(connection) as instance:
-        clusters = collect(instance, vim.ClusterComputeResource, ("name", "configurationEx"))
-        found = next((cluster for cluster in clusters if cluster.get("name") == platform.cluster), None)
-        if found is None:
-            raise NotReadyError(
-                f"vCenter has no cluster '{platform.cluster}'",
-                hint="stacks/schwerin.yaml names it under vcenter.cluster; the connection file names the vCenter",
-            )
+        found = collect_named(instance, vim.ClusterComputeResource, platform.cluster, ("configurationEx",))
         stores = {
             moid(store.ref): str(store.get("name")) for store in collect(instance, vim.Datastore, ("name",), None)
         }
@@ -88,7 +76,6 @@ def read_inventory(connection: Connection, platform: PlatformPlan) -> Inventory:
             vim.VirtualMachine,
             (
                 "name",
-                "parent",
                 "runtime.host",
                 "runtime.powerState",
                 "config.template",
@@ -96,9 +83,6 @@ def read_inventory(connection: Connection, platform: PlatformPlan) -> Inventory:
                 "config.hardware.device",
             ),
         )
-        folders = {
-            moid(folder.ref): str(folder.get("name")) for folder in collect(instance, vim.Folder, ("name",), None)
-        }
     host_names = {moid(host.ref): str(host.get("name")) for host in hosts}
     machine_names = {moid(machine.ref): str(machine.get("name")) for machine in machines}
     cluster = cluster_facts(found, machine_names, host_names)
@@ -108,7 +92,7 @@ def read_inventory(connection: Connection, platform: PlatformPlan) -> Inventory:
         machines=tuple(
             sorted(
                 (
-                    _machine(machine, host_names, folders, cluster)
+                    _machine(machine, host_names, cluster)
                     for machine in machines
                     if not machine.get("config.template", False)
                 ),
@@ -127,13 +111,12 @@ def _host(host: Found, stores: Mapping[str, str]) -> Host:
     )
 
 
-def _machine(machine: Found, hosts: Mapping[str, str], folders: Mapping[str, str], cluster: ClusterFacts) -> Machine:
-    host, parent, name = machine.get("runtime.host"), machine.get("parent"), str(machine.get("name"))
+def _machine(machine: Found, hosts: Mapping[str, str], cluster: ClusterFacts) -> Machine:
+    host, name = machine.get("runtime.host"), str(machine.get("name"))
     own = cluster.restart_priorities.get(name, cluster.settings["ha_restart_priority"])
     files = (getattr(device.backing, "fileName", None) for device in machine.get("config.hardware.device", ()))
     return Machine(
         name=name,
-        folder=folders.get(moid(parent), "") if parent is not None else "",
         host=hosts.get(moid(host)) if host is not None else None,
         powered_on=str(machine.get("runtime.powerState")) == "poweredOn",
         memory_mib=int(machine.get("config.hardware.memoryMB", 0)),

@@ -51,7 +51,7 @@ def parse_loss(text: str, plan: Plan, datastores: Iterable[str]) -> Loss:
     Raises UnknownLossError with what there is.
     """
     platform = plan.platform
-    hosts = [host for section in platform.sections for host in section.hosts]
+    hosts = list(platform.section_of_host)
     kind, _, name = text.partition(":")
     if kind.startswith("section-") and not name:
         keys = {section.key.lower(): section.key for section in platform.sections}

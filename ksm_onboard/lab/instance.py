@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -51,6 +50,7 @@ from ksm_onboard.lab.layout import RUN_ROOT, LabPlaces
 from ksm_onboard.lab.losses import control_socket
 from ksm_onboard.lab.mounts import remove_tree
 from ksm_onboard.lab.packages import acquire_apt_proxy, release_apt_proxy
+from ksm_onboard.lab.ports import free_port
 from ksm_onboard.lab.preflight import check_machine
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
@@ -224,7 +224,7 @@ def _start(
     places.run.mkdir(mode=0o700, exist_ok=True)
     record = _Record(
         owner=str(project.root),
-        endpoint=f"127.0.0.1:{_free_port()}",
+        endpoint=f"127.0.0.1:{free_port(_PREFERRED_PORT)}",
         shift=settings.loopback_shift,
         ssh_port=settings.ssh_port,
         apt_proxy=settings.apt_proxy,
@@ -537,15 +537,3 @@ def _describe(inventory: Mapping[str, Any]) -> str:
     sections = inventory.get("sections") or []
     hosts = sum(len(section.get("hosts", [])) for section in sections)
     return f"{len(sections)} fire sections with {hosts} hosts"
-
-
-def _free_port() -> int:
-    for wanted in (_PREFERRED_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise OnboardError("no port is free on 127.0.0.1")

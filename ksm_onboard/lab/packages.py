@@ -21,6 +21,7 @@ from ksm_onboard.lab.cache import locked
 from ksm_onboard.lab.cgroups import Cgroup, find_hierarchies
 from ksm_onboard.lab.layout import RUN_ROOT
 from ksm_onboard.lab.mounts import mount_bind, unmount_below
+from ksm_onboard.lab.ports import free_port
 from ksm_onboard.progress import Progress, Silent
 from ksm_onboard.project import cache_dir
 
@@ -100,7 +101,7 @@ def _running_port() -> int | None:
 def _start() -> int:
     _stop()  # what a killed one left
     account = _account()
-    port = _free_port()
+    port = free_port(_PREFERRED_PORT)
     _prepare_cache(account)
     _CONFIGURATION_FILE.parent.mkdir(exist_ok=True)
     proxy = machine_proxy()
@@ -148,18 +149,6 @@ def _prepare_cache(account: pwd.struct_passwd) -> None:
     content.mkdir(parents=True, exist_ok=True)
     os.chown(content, account.pw_uid, account.pw_gid)
     mount_bind(content, _CACHE)
-
-
-def _free_port() -> int:
-    for wanted in (_PREFERRED_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise NotReadyError("no port is free on 127.0.0.1")
 
 
 def _answers(port: int) -> bool:

@@ -260,6 +260,11 @@ class PlatformPlan(Planned):
     shared_networks: tuple[SharedNetworkPlan, ...] = ()
     service_levels: tuple[ServiceLevelPlan, ...] = ()
 
+    @property
+    def section_of_host(self) -> dict[str, str]:
+        """Host name → key of the fire section that it stands in."""
+        return {host: section.key for section in self.sections for host in section.hosts}
+
     def shared_server(self, name: str) -> SharedServerPlan:
         """The shared machine of that host name. Raises KeyError if there is none."""
         return {server.name: server for server in self.shared_servers}[name]

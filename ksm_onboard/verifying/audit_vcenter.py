@@ -110,7 +110,7 @@ def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], poi
         if points.present(area, section.host_group, "host_group", group is not None):
             points.same(area, section.host_group, "hosts", section.hosts, group)
 
-    section_of = {host: section.key for section in platform.sections for host in section.hosts}
+    section_of = platform.section_of_host
     running_in = {name: section_of.get(vm.host or "") for name, vm in vms.items()}
     for server in member.servers:
         if server.name in vms:

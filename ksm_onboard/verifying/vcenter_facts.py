@@ -14,10 +14,19 @@ from pydantic import BaseModel, ConfigDict
 from pyVmomi import vim
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.storage_policies import applied_policies
-from ksm_onboard.vcenter import Found, attached_tags, collect, folder_paths, is_below, moid, session, settings
+from ksm_onboard.vcenter import (
+    Found,
+    attached_tags,
+    collect,
+    collect_named,
+    folder_paths,
+    is_below,
+    moid,
+    session,
+    settings,
+)
 from ksm_onboard.verifying.cluster_settings import Settings, settings_of
 from ksm_onboard.verifying.storage_facts import (
     CLUSTER_PROPERTIES,
@@ -279,14 +288,7 @@ class _Reader:
 
     def _one(self, kind: type[vim.ManagedEntity], name: str, *properties: str) -> Found:
         root = None if kind is vim.Datacenter else self.datacenter
-        for found in collect(self.instance, kind, ("name", *properties), root):
-            if found.get("name") == name:
-                return found
-        what = kind.__name__.rsplit(".", 1)[-1]
-        raise NotReadyError(
-            f"vCenter {self.connection.vcenter.server} has no {what} named {name}",
-            hint="compare the names in the platform's declaration with those in vCenter",
-        )
+        return collect_named(self.instance, kind, name, properties, root)
 
     def _names(self, kind: type[vim.ManagedEntity]) -> dict[str, str]:
         return {moid(found.ref): str(found.get("name")) for found in self._all(kind, "name")}

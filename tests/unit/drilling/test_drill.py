@@ -106,7 +106,6 @@ class World:
             machines=tuple(
                 Machine(
                     name=s.name,
-                    folder="grabow",
                     host=self.runs[s.name],
                     powered_on=self.runs[s.name] is not None,
                     memory_mib=s.memory_mib,

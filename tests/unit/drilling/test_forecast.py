@@ -36,7 +36,6 @@ def machine(name: str, on: str, *, memory_mib: int = 10, priority: Priority = "m
     stores = other.pop("datastores", ("mirror",))
     return Machine(
         name=name,
-        folder="grabow",
         host=on,
         powered_on=other.pop("powered_on", True),
         memory_mib=memory_mib,
