@@ -22,6 +22,8 @@ from typing import Any
 SETTINGS = "/etc/ksm-backup"
 SCRATCH = ".ksm-restore-test"
 CONNECT_SECONDS = 10
+# What ssh itself ends with; what it runs ends with anything else (ssh(1), exit status).
+SSH_FAILED = 255
 SHOWN = 5
 BLOCK = 1024 * 1024
 KEPT_FREE_BYTES = 64 * 1024 * 1024
@@ -143,14 +145,7 @@ def newest_manifest(source: dict[str, Any], repository: dict[str, Any]) -> dict[
 
 def restic(repository: dict[str, Any], *words: str) -> str:
     """What restic prints. Raises RestoreError in words that people understand."""
-    ssh = ["ssh", "-F", "none", "-i", f"{SETTINGS}/ssh_key", "-p", str(repository["port"])]
-    for option in (
-        *("BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no"),
-        *(f"UserKnownHostsFile={SETTINGS}/known_hosts", "GlobalKnownHostsFile=/dev/null"),
-        *(f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=15", "LogLevel=ERROR"),
-    ):
-        ssh += ["-o", option]
-    program = " ".join([*ssh, f"{repository['account']}@{repository['address']}"])
+    program = " ".join(ssh(repository))
     command = ["restic", "--repo", "rclone:repository", "--option", f"rclone.program={program}", "--no-cache"]
     # Reading needs no lock, and must not be kept from it by one that was left behind.
     command += ["--no-lock", "--password-file", f"{SETTINGS}/passphrase", *words]
@@ -172,6 +167,18 @@ def restic(repository: dict[str, Any], *words: str) -> str:
     return done.stdout
 
 
+def ssh(repository: dict[str, Any]) -> list[str]:
+    """The command that logs in at the repository's host; the host then serves the repository on standard input."""
+    command = ["ssh", "-F", "none", "-i", f"{SETTINGS}/ssh_key", "-p", str(repository["port"])]
+    for option in (
+        *("BatchMode=yes", "IdentitiesOnly=yes", "StrictHostKeyChecking=yes", "UpdateHostKeys=no"),
+        *(f"UserKnownHostsFile={SETTINGS}/known_hosts", "GlobalKnownHostsFile=/dev/null"),
+        *(f"ConnectTimeout={CONNECT_SECONDS}", "ServerAliveInterval=15", "LogLevel=ERROR"),
+    ):
+        command += ["-o", option]
+    return [*command, f"{repository['account']}@{repository['address']}"]
+
+
 def meaning(stderr: str) -> str:
     """What went wrong, by restic's and ssh's own words."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
@@ -184,12 +191,26 @@ def meaning(stderr: str) -> str:
 
 
 def reach(repository: dict[str, Any]) -> None:
-    """Raises RestoreError if nobody answers at the repository's host."""
+    """Raises RestoreError if nobody answers at the repository's host, or nobody lets this server in.
+
+    ssh is asked before restic is: restic often ends before it has passed on what ssh said.
+    """
     address = (repository["address"], repository["port"])
     try:
         socket.create_connection(address, CONNECT_SECONDS).close()
     except OSError as error:
         raise RestoreError(f"the repository's host does not answer ({address[0]}:{address[1]}: {error})") from None
+    # What is served on standard output is binary.
+    login = subprocess.run(
+        ssh(repository),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if login.returncode == SSH_FAILED:
+        raise RestoreError(meaning(login.stderr) or "the repository's host does not let this server in")
 
 
 # --- files --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ import yaml
 from ksm_onboard.connection import Connection, connection_file, load_connection
 from ksm_onboard.lab.certificates import ensure_ssh_key
 from ksm_onboard.lab.engine import ensure_engine
-from ksm_onboard.onboarding.lab_world import data_centre
+from ksm_onboard.onboarding.lab_world import array_exports, data_centre
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import Project
@@ -73,8 +73,10 @@ def site(this_lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     for file in (*project.stacks.glob("*.yaml"), *project.stacks.glob("*.csv"), *project.stacks.glob("*/*.yaml")):
         if file.name.split(".")[0] not in ("schwerin", "grabow"):
             file.unlink()
-    inventory = data_centre(Declarations(project).platform_plan())
-    with served(root / "vcenter", inventory, {"exports": []}) as vcenter:
+    declarations = Declarations(project)
+    inventory = data_centre(declarations.platform_plan())
+    exports = [asdict(export) for export in array_exports(declarations.plan("grabow"))]
+    with served(root / "vcenter", inventory, {"exports": exports}) as vcenter:
         _connect(project, vcenter)
         site = Site(project, vcenter)
         site.driver.up("schwerin", Silent())
