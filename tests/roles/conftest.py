@@ -125,7 +125,9 @@ class Site:
             ["ssh", "-F", "none", "-i", str(self.connection.guests.private_key_file), "-o", "BatchMode=yes",
              "-o", f"UserKnownHostsFile={self.known_hosts()}", "-o", "StrictHostKeyChecking=yes",
              "-o", "LogLevel=ERROR", "-p", str(self.connection.guests.port), f"ops@{self.address(name)}", command],
-            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+            # Not every program on a host prints text: a backup repository talks in binary.
+            input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="backslashreplace",
+            check=False,
         )  # fmt: skip
         assert not check or done.returncode == 0, done.stdout
         return done.stdout

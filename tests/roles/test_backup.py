@@ -181,11 +181,11 @@ finally:
 def test_a_servers_key_opens_no_shell_and_nothing_of_another_server(site: Site) -> None:
     ssh = "-F none -i /etc/ksm-backup/ssh_key -o UserKnownHostsFile=/etc/ksm-backup/known_hosts -o BatchMode=yes"
     before = snapshots(site)
-    for attack in (
-        f"sudo ssh {ssh} {login(site)} 'id; rm -rf {REPOSITORY}'",
-        f"echo ls | sudo sftp {ssh} {login(site)}",
+    for attack, typed in (
+        (f"ssh {ssh} {login(site)} 'id; rm -rf {REPOSITORY}'", ""),
+        (f"sftp {ssh} {login(site)}", "ls\n"),
     ):
-        said = site.on(FILES, f"timeout 20 {attack} < /dev/null", check=False)
+        said = site.on(FILES, f"sudo timeout 20 {attack}", stdin=typed, check=False)
         assert "uid=" not in said and "snapshots" not in said
     other = login(site).replace("gra-file01", "gra-db01")
     assert "Permission denied" in site.on(FILES, f"sudo ssh {ssh} {other} id", check=False)
