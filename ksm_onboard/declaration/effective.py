@@ -107,7 +107,7 @@ def load_member(
         else:
             file = validated(path, located, MemberDeclaration, findings)
         return DeclaredMember(key, file, record, DeviceList(path), (*file.findings, *record.findings))
-    merged, more, empty = _merged(located, platform, archetypes)
+    merged, more, empty = _merged(located, platform, archetypes, device_file(stacks, key))
     merged = _upon_record(merged, record)
     # A value that could not be read has no value either; that is not told a second time.
     unreadable = {finding.place for finding in findings}
@@ -126,7 +126,7 @@ def _load_record(stacks: Path, key: str) -> Loaded[AllocationRecord]:
 
 
 def _merged(
-    located: Located, platform: Loaded[PlatformDeclaration], archetypes: Archetypes
+    located: Located, platform: Loaded[PlatformDeclaration], archetypes: Archetypes, device_list: Path
 ) -> tuple[Merged, list[Finding], list[Loc]]:
     """The layers as one, what is wrong with them, and the paths that have no value where one must be."""
     findings: list[Finding] = []
@@ -138,13 +138,27 @@ def _merged(
     for layer, refused in (archetypes.profiles, *archetypes.of_kind(_kind(located.data))):
         layers.append(layer)
         findings += refused
-    written = layer_of("declaration", located)
+    written, findings_of_devices = _without_second_devices(layer_of("declaration", located), device_list)
     declaration, refused = _without_every(written)
     declaration, empty = _without_wrong_nulls(declaration)
     layers.append(declaration)
     merged = merge(layers)
-    findings += [*refused, *empty, *bounded(_removing_nothing(merged))]
+    findings += [*findings_of_devices, *refused, *empty, *bounded(_removing_nothing(merged))]
     return merged, findings, _wrong_nulls(written)
+
+
+def _without_second_devices(layer: Layer, beside: Path) -> tuple[Layer, list[Finding]]:
+    """``layer`` without devices of its own where a list lies ``beside`` it: those are told, and not judged as well."""
+    # A link that leads nowhere is a list that cannot be read, not a member without devices.
+    if layer.data.get("devices") in (None, []) or not os.path.lexists(beside):
+        return layer, []
+    finding = Finding(
+        rule="devices-twice",
+        place=layer.key_place(("devices",)),
+        message=f"devices are listed here and in {beside.name}",
+        hint="move them all into one place",
+    )
+    return replace(layer, data={key: value for key, value in layer.data.items() if key != "devices"}), [finding]
 
 
 def _without_every(layer: Layer) -> tuple[Layer, list[Finding]]:
@@ -211,21 +225,10 @@ def _table(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def _devices(stacks: Path, key: str, file: Loaded[MemberDeclaration]) -> tuple[DeviceList, list[Finding]]:
     """The member's devices: from the list beside the declaration, or from the declaration itself."""
     beside = device_file(stacks, key)
+    if os.path.lexists(beside):
+        return read_devices(beside)
     inline = file.content.devices if file.content is not None else ()
-    # A link that leads nowhere is a list that cannot be read, not a member without devices.
-    if not os.path.lexists(beside):
-        return inline_devices(file.file, inline, lambda index, column: file.place("devices", index, column)), []
-    devices, findings = read_devices(beside)
-    if inline or file.mentions("devices"):
-        findings.append(
-            Finding(
-                rule="devices-twice",
-                place=file.key_place("devices"),
-                message=f"devices are listed here and in {beside.name}",
-                hint="move them all into one place",
-            )
-        )
-    return devices, findings
+    return inline_devices(file.file, inline, lambda index, column: file.place("devices", index, column)), []
 
 
 # --- nulls --------------------------------------------------------------------------------

@@ -858,8 +858,39 @@ def _compute(scope: Scope) -> Iterator[Finding]:
         )
 
 
+def _lists(scope: Scope) -> Iterator[Finding]:
+    """Every list of names is a set: a name that is there twice was meant to be another one."""
+    source, aside = scope.file.source, scope.file.set_aside
+    for value, loc, first in _repeated(source.data, ()):
+        if any(loc[:length] in aside for length in range(1, len(loc) + 1)):
+            continue  # told as such
+        yield Finding(
+            rule="listed-twice",
+            place=source.place(loc),
+            message=f"'{value}' is in this list twice",
+            value=value,
+            hint=f"the first one is at {source.place(first)}; remove one, or name what was meant",
+        )
+
+
+def _repeated(data: object, loc: Loc) -> Iterator[tuple[str, Loc, Loc]]:
+    """Every text that its list had before: where it stands, and where it stands first."""
+    if isinstance(data, dict):
+        for key, value in data.items():
+            if isinstance(value, dict | list):
+                yield from _repeated(value, (*loc, key))
+    elif isinstance(data, list):
+        first: dict[str, int] = {}
+        for index, value in enumerate(data):
+            if isinstance(value, dict | list):
+                yield from _repeated(value, (*loc, index))
+            elif isinstance(value, str) and first.setdefault(value, index) != index:
+                yield value, (*loc, index), (*loc, first[value])
+
+
 _MEMBER_CHECKS: tuple[Callable[[Scope], Iterator[Finding]], ...] = (
     _identity,
+    _lists,
     _allocation,
     _networks,
     _legacy_networks,

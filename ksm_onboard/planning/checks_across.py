@@ -146,6 +146,28 @@ def _shorts(members: Members) -> Iterator[Across]:
         first.setdefault(short, (key, place))
 
 
+def _domains(members: Members) -> Iterator[Across]:
+    """A DNS zone has one owner: of two members with one domain, each would answer for the other's machines."""
+    first: dict[str, tuple[str, Place]] = {}
+    for key, (member, content) in members.items():
+        if not member.file.is_sound("member", "dns_domain"):
+            continue
+        domain, place = content.member.dns_domain, member.file.place("member", "dns_domain")
+        if domain in first:
+            other, other_place = first[domain]
+            yield Across(
+                frozenset((key, other)),
+                Finding(
+                    rule="domain-twice",
+                    place=place,
+                    message=f"the DNS domain '{domain}' of {key} is also that of {other}",
+                    value=domain,
+                    hint=f"the other one is declared at {other_place}; choose another domain",
+                ),
+            )
+        first.setdefault(domain, (key, place))
+
+
 def _hosts(members: Members) -> Iterator[Across]:
     """Host names, serial numbers and MAC addresses are unique in the whole Verbund."""
     names, macs = _Once("name-twice", "host name"), _Once("mac-twice", "MAC address")
@@ -222,4 +244,4 @@ class _Once:
             seen.setdefault(value, index)
 
 
-_CHECKS: tuple[Callable[[Members], Iterator[Across]], ...] = (_blocks, _vlans, _shorts, _hosts)
+_CHECKS: tuple[Callable[[Members], Iterator[Across]], ...] = (_blocks, _vlans, _shorts, _domains, _hosts)

@@ -1,4 +1,4 @@
-"""What never changes once a member has been given something: its key and the prefix of its host names.
+"""What a member is known by: its key and the prefix of its host names never change, its DNS domain is its own.
 
 Block, networks, VLANs and addresses are compared one by one with the record elsewhere
 (``allocation-contradicts``).
@@ -16,7 +16,20 @@ from ksm_onboard.planning.checks_across import Across, Members
 
 
 def check_identity(scope: Scope) -> Iterator[Finding]:
-    """The prefix of host names differs from that of everything that was given out."""
+    """The prefix of host names differs from that of everything that was given out; the domain is the platform's."""
+    yield from _prefix(scope)
+    shared = scope.platform.shared
+    if shared is not None and scope.declared.member.dns_domain == shared.dns_domain:
+        yield Finding(
+            rule="domain-twice",
+            place=scope.file.place("member", "dns_domain"),
+            message=f"the DNS domain '{shared.dns_domain}' is that of the data centre's own machines",
+            value=shared.dns_domain,
+            hint="choose a domain of the member's own",
+        )
+
+
+def _prefix(scope: Scope) -> Iterator[Finding]:
     short = scope.declared.member.short
     before = scope.record.short
     if before is not None and before != short and scope.file.is_sound("member", "short"):
