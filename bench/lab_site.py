@@ -1,4 +1,4 @@
-"""A lab vCenter with stand-ins for guests, and members with as many VMs as wanted, for what is measured or counted there.
+"""A lab vCenter whose guests are stand-ins, and members with as many VMs as wanted: for what is measured or counted.
 
 Real engine, provider, program and policy pack; the guests answer at once, so what is seen is the toolkit and the API.
 """
@@ -55,7 +55,7 @@ class LabSite:
 
 @contextmanager
 def lab_site(folder: Path, lab: str, members: dict[str, int]) -> Iterator[LabSite]:
-    """A site that declares ``members`` (key → number of VMs, at least eight) and nobody else; none of them is up yet."""
+    """A site that declares ``members`` (key → number of VMs, at least eight) and nobody else; none is up yet."""
     project = _checkout(folder / "checkout")
     for position, (key, servers) in enumerate(members.items()):
         _declare(project, key, f"{chr(ord('a') + position)}x", servers)
@@ -112,8 +112,7 @@ def _declare(project: Project, key: str, short: str, servers: int) -> None:
         "sites": {"haus": {"name": "Haus", "address": "19061 Schwerin"}},
         "departments": {"verwaltung": {"name": "Verwaltung"}},
         "compute": {"cpu_ghz": 400, "memory_gib": 1024},
-        "servers": {"app": {"count": _APPLICATIONS_OF_THE_KIND}}
-        | ({"work": _working(more)} if more else {}),
+        "servers": {"app": {"count": _APPLICATIONS_OF_THE_KIND}} | ({"work": _working(more)} if more else {}),
     }
     (project.stacks / f"{key}.yaml").write_text(yaml.safe_dump(declaration, allow_unicode=True, sort_keys=False))
 

@@ -6,11 +6,13 @@ import os
 
 import pulumi
 
-from ksm_onboard.connection import connection_file, load_connection
+from ksm_onboard.connection import Connection, connection_file, load_connection
 from ksm_onboard.declaration.findings import DeclarationRefusedError, relative
-from ksm_onboard.errors import OnboardError
+from ksm_onboard.errors import NotReadyError, OnboardError
+from ksm_onboard.onboarding.lab_room import require_room_for
 from ksm_onboard.planning.load import PLATFORM, load_plan, load_platform
-from ksm_onboard.project import find_project
+from ksm_onboard.planning.plan import Plan
+from ksm_onboard.project import Project, find_project
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import vcenter_provider
 from ksm_onboard.provisioning.environment import require_policies
@@ -31,6 +33,7 @@ def main() -> None:
         built = PlatformStack(platform_plan, pulumi.ResourceOptions(providers=[vcenter_provider(connection)]))
     else:
         plan = load_plan(project, stack)
+        require_room(project, connection, plan)
         shared = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{PLATFORM}")
         built = MemberStack(
             plan,
@@ -41,6 +44,16 @@ def main() -> None:
         )
     for name, value in built.outputs().items():
         pulumi.export(name, value)
+
+
+def require_room(project: Project, connection: Connection, plan: Plan) -> None:
+    """In the lab every VM is a real host: a run that this machine cannot carry is stopped, a preview says so."""
+    try:
+        require_room_for(project, connection, plan, configured=False)
+    except NotReadyError as refused:
+        if not pulumi.runtime.is_dry_run():
+            raise
+        pulumi.log.warn(f"{refused}: this can be looked at, but not brought up here")
 
 
 def explained(error: OnboardError) -> str:

@@ -19,6 +19,7 @@ from ksm_onboard.firewall.proof import ProofResult
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.engine import ensure_engine
 from ksm_onboard.onboarding.lab_array import export_all
+from ksm_onboard.onboarding.lab_room import require_room_for
 from ksm_onboard.onboarding.lab_world import data_centre
 from ksm_onboard.onboarding.steps import Onboarding
 from ksm_onboard.planning.load import PLATFORM, Declarations
@@ -128,6 +129,7 @@ def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = Fals
         hosts = len(plan.member.servers) + len(plan.platform.shared_servers) + workstations
         _bring_up_the_lab(progress, expected_hosts=hosts)
     surroundings = find_surroundings()
+    require_room_for(surroundings.project, surroundings.connection, plan, workstations=workstations, configured=True)
     onboarding = surroundings.onboarding(plan, progress)
     platform_run = onboarding.provision_platform()
     if surroundings.connection.simulated:

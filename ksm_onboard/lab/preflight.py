@@ -25,6 +25,10 @@ _SERVICE_PORTS = {53: "DNS", 139: "Samba", 445: "Samba", 631: "CUPS", 5432: "Pos
 _MEMORY_MIB = 2048
 _MEMORY_PER_HOST_MIB = 150
 """A booted host with its services, without large applications: 80 MiB measured."""
+_MEMORY_PER_BARE_HOST_MIB = 50
+"""A booted host that nothing was configured on yet: 35 MiB measured, as the average of 60."""
+_KEPT_FREE_MIB = 1024
+"""For the engine and the simulated data centre while hosts start."""
 _DISK_MIB = 3072
 """Engine 200 MiB, base image 400, Go's build cache and modules 2000."""
 
@@ -53,6 +57,23 @@ def check_machine(*, shift: int, hosts: int) -> Machine:
             "this machine cannot run the lab:\n" + "\n".join(f"  - {problem}" for problem in problems), hint=hint
         )
     return Machine(ports[0], tuple(_warnings(shift, ports[0])))
+
+
+def require_room(hosts: int, *, configured: bool) -> None:
+    """That so many more hosts fit into this machine's memory, bare or with their services ``configured``.
+
+    Raises NotReadyError if they don't: without this, the machine would end programs of its choice half-way.
+    """
+    each = _MEMORY_PER_HOST_MIB if configured else _MEMORY_PER_BARE_HOST_MIB
+    needed, available = _KEPT_FREE_MIB + hosts * each, available_memory_mib()
+    if hosts and needed > available:
+        raise NotReadyError(
+            f"{hosts} more hosts of the lab need about {needed} MiB of memory"
+            + (" once they are configured" if configured else "")
+            + f"; this machine has {available} MiB free",
+            hint="every VM that is powered on is a real Debian host here: take a machine with more memory, "
+            "or a smaller member",
+        )
 
 
 def can_bind(shift: int, port: int) -> bool:
