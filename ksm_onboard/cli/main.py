@@ -38,6 +38,7 @@ _COMMANDS = {
     "onboard": "flow:onboard",
     "status": "flow:status",
     "drill": "drilling:drill",
+    "depot": "depot:app",
     "env": "flow:env",
     "lab": "lab:app",
 }

@@ -37,6 +37,10 @@ ProductCode = Annotated[
 WindowsPath = Annotated[str, StringConstraints(pattern=r"^([A-Za-z]:|%[A-Za-z()0-9]+%)(\\[^\\/:*?\"<>|]+)+$")]
 RegistryKey = Annotated[str, StringConstraints(pattern=r"^HK(LM|CR):(\\[^\\]+)+$")]
 
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+DebianVersion = Annotated[str, StringConstraints(pattern=r"^([0-9]+:)?[0-9][A-Za-z0-9.+~-]*$", max_length=60)]
+FeedVersion = Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+){1,3}$")]
+
 _METRICS: dict[str, LicenceMetric] = {
     "commercial-named-user": "named-user",
     "commercial-concurrent": "concurrent",
@@ -86,6 +90,37 @@ class ProtectionProposal(Declared):
     source: Text = Field(description="what says so, for example § 35 SGB I (Sozialgeheimnis)")
 
 
+class LinuxMedia(Declared):
+    """A Debian package that the vendor hands out, as it was checked and released for use."""
+
+    file: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]*\.deb$", max_length=120)] = Field(
+        description="name of the file in the depot's inbox"
+    )
+    sha256: Sha256 = Field(description="its SHA-256, from the vendor, in hexadecimal")
+    package: DebianName = Field(description="name of the package in it")
+    version: DebianVersion = Field(description="version of the package in it")
+
+
+class WindowsMedia(Declared):
+    """An installer, or a Chocolatey package, that the vendor hands out, as it was checked and released for use."""
+
+    file: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+~-]*\.(exe|msi|nupkg)$", max_length=120)
+    ] = Field(description="name of the file in the depot's inbox")
+    sha256: Sha256 = Field(description="its SHA-256, from the vendor, in hexadecimal")
+    version: FeedVersion = Field(description="version of the product, two to four numbers")
+    silent_install: Annotated[str, StringConstraints(pattern=r"^[^'\u0000-\u001f]+$", max_length=300)] | None = Field(
+        default=None, description="arguments with which an exe or msi installs without asking; not known: none"
+    )
+
+
+class Depot(Declared):
+    """The media that the depot holds, per platform. Left out: nobody has checked any yet."""
+
+    linux: LinuxMedia | None = Field(default=None, description="for Debian")
+    windows: WindowsMedia | None = Field(default=None, description="for Windows")
+
+
 class Application(Declared):
     """One application that members use.
 
@@ -100,6 +135,7 @@ class Application(Declared):
     component: Component = Field(description="where it is installed")
     licence: Licence = Field(description="how it is licensed")
     packages: Packages = Field(default=Packages(), description="where it comes from, per platform")
+    depot: Depot = Field(default=Depot(), description="the media in the software depot, per platform")
     url: WebAddress | None = Field(
         default=None, description="where everybody reaches it in the browser; left out: every member under its own"
     )

@@ -31,6 +31,10 @@ PREREQUISITES = (
     Prerequisite("iproute2", "ip", "makes the networks in which flows between zones are proven"),
     Prerequisite("nftables", "nft", "loads the firewall rules that are proven there"),
     Prerequisite("graphviz", "dot", "draws the network plan of the reports"),
+    Prerequisite("apt-utils", "apt-ftparchive", "indexes the packages of the software depot"),
+    Prerequisite("gpg", "gpg", "signs them"),
+    Prerequisite("gpg-agent", "gpgconf", "keeps the key while it signs"),
+    Prerequisite("rsync", "rsync", "brings them to the depots"),
     Prerequisite("fonts-dejavu-core", None, "letters in that drawing"),
 )
 

@@ -1,0 +1,85 @@
+"""What the software depot has to hold: for which application, on which platform, under which package name. Pure.
+
+An application comes from the depot where its installer comes from its vendor or project, and from no package
+source. As long as the catalogue does not name the media that were checked, a stand-in takes their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal, get_args
+
+from ksm_onboard.declaration.catalogue import Application, LinuxMedia, WindowsMedia
+from ksm_onboard.declaration.load import CatalogueEntry
+from ksm_onboard.planning.plan import Planned
+
+DepotPlatform = Literal["linux", "windows"]
+Media = LinuxMedia | WindowsMedia
+
+_HANDED_OUT = frozenset(("vendor", "vendor-repository", "project-release"))
+_INSTALLED = frozenset(("client", "server"))
+# Names that no product has: whoever sees one in a list of packages knows what it is.
+STAND_IN = "ksm-standin-"
+_OWN_PACKAGE = "ksm-"
+
+
+class DepotItem(Planned):
+    """One application for one platform. ``media``: what was checked; None where nobody has yet."""
+
+    application: str
+    product: str
+    vendor: str
+    entry: str
+    """The catalogue's file."""
+    platform: DepotPlatform
+    media: Media | None
+    chocolatey: str | None = None
+    """The id of a Chocolatey package that is taken into the feed as it is."""
+
+    @property
+    def stand_in(self) -> str:
+        """Name of the package that stands in for it."""
+        return f"{STAND_IN}{self.application}"
+
+    @property
+    def package(self) -> str:
+        """The package that machines ask for: the real one as soon as the catalogue names its media."""
+        if isinstance(self.media, LinuxMedia):
+            return self.media.package
+        if self.media is None:
+            return self.stand_in
+        return self.chocolatey or f"{_OWN_PACKAGE}{self.application}"
+
+
+def from_depot(application: Application, platform: DepotPlatform) -> bool:
+    """Whether machines of the platform get the application's package from the depot."""
+    packages = application.packages
+    if application.component not in _INSTALLED or platform not in application.platforms:
+        return False
+    if platform == "linux" and packages.debian:
+        return False
+    if media_of(application, platform) is not None:
+        return True
+    return packages.media in _HANDED_OUT and not (platform == "windows" and packages.chocolatey)
+
+
+def media_of(application: Application, platform: DepotPlatform) -> Media | None:
+    """The media that were checked for the platform, if any."""
+    return application.depot.linux if platform == "linux" else application.depot.windows
+
+
+def depot_items(catalogue: Mapping[str, CatalogueEntry]) -> Iterator[DepotItem]:
+    """Everything that the depot has to hold, by application, then platform."""
+    for key, entry in sorted(catalogue.items()):
+        application = entry.application
+        for platform in get_args(DepotPlatform):
+            if application.offered and from_depot(application, platform):
+                yield DepotItem(
+                    application=key,
+                    product=application.product,
+                    vendor=application.vendor,
+                    entry=f"catalogue/{entry.domain}.yaml",
+                    platform=platform,
+                    media=(media := media_of(application, platform)),
+                    chocolatey=application.packages.chocolatey if media and media.file.endswith(".nupkg") else None,
+                )
