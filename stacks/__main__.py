@@ -10,7 +10,7 @@ from ksm_onboard.connection import Connection, connection_file, load_connection
 from ksm_onboard.declaration.findings import DeclarationRefusedError, relative
 from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.onboarding.lab_room import require_room_for
-from ksm_onboard.planning.load import PLATFORM, load_plan, load_platform
+from ksm_onboard.planning.load import PLATFORM, load_own, load_plan, load_platform
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project, find_project
 from ksm_onboard.provisioning.customisation import Customisation
@@ -18,6 +18,7 @@ from ksm_onboard.provisioning.data_centre import vcenter_provider
 from ksm_onboard.provisioning.environment import require_policies
 from ksm_onboard.provisioning.growth import DiskGrowth
 from ksm_onboard.provisioning.member import MemberStack
+from ksm_onboard.provisioning.own_machines import OwnMachines
 from ksm_onboard.provisioning.platform import PlatformIds, PlatformStack
 
 
@@ -27,23 +28,22 @@ def main() -> None:
     require_policies(project, os.environ)
     stack = pulumi.get_stack()
     connection = load_connection(connection_file(project))
-    built: PlatformStack | MemberStack
+    customisation = Customisation(project.templates, connection.guests.user, connection.guests.public_key())
+    growth, options = DiskGrowth(connection), pulumi.ResourceOptions(providers=[vcenter_provider(connection)])
+    built: list[PlatformStack | OwnMachines | MemberStack]
     if stack == PLATFORM:
-        platform_plan = load_platform(project)
-        built = PlatformStack(platform_plan, pulumi.ResourceOptions(providers=[vcenter_provider(connection)]))
+        platform = PlatformStack(load_platform(project), options)
+        built = [platform]
+        if (own := load_own(project)) is not None:
+            built.append(OwnMachines(own, platform, customisation, growth, options))
     else:
         plan = load_plan(project, stack)
         require_room(project, connection, plan)
         shared = pulumi.StackReference(f"{pulumi.get_organization()}/{pulumi.get_project()}/{PLATFORM}")
-        built = MemberStack(
-            plan,
-            PlatformIds.of(shared),
-            Customisation(project.templates, connection.guests.user, connection.guests.public_key()),
-            DiskGrowth(connection),
-            pulumi.ResourceOptions(providers=[vcenter_provider(connection)]),
-        )
-    for name, value in built.outputs().items():
-        pulumi.export(name, value)
+        built = [MemberStack(plan, PlatformIds.of(shared), customisation, growth, options)]
+    for part in built:
+        for name, value in part.outputs().items():
+            pulumi.export(name, value)
 
 
 def require_room(project: Project, connection: Connection, plan: Plan) -> None:

@@ -12,12 +12,14 @@ from ksm_onboard.declaration.findings import relative
 from ksm_onboard.declaration.record import record_file, write_record
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.allocating import new_records
-from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.load import PLATFORM, Declarations
 from ksm_onboard.project import find_project
 
 
 def allocate(
-    members: Annotated[list[str] | None, typer.Argument(metavar="[MEMBER]...", help="default: all members")] = None,
+    members: Annotated[
+        list[str] | None, typer.Argument(metavar="[MEMBER]...", help=f"default: all members and {PLATFORM}")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be given out, write nothing")] = False,
     release: Annotated[
         list[str] | None,
@@ -29,7 +31,8 @@ def allocate(
     project = find_project()
     declarations = Declarations(project)
     for key in members or ():
-        declarations.require(key)
+        if key != PLATFORM:
+            declarations.require(key)
     if release and len(members or ()) != 1:
         raise OnboardError("--release needs exactly one member", hint="ksm-onboard allocate MEMBER --release NAME")
     changes = new_records(declarations, members or None, release or ())

@@ -41,8 +41,15 @@ def find_surroundings() -> Surroundings:
 def shared_machines(progress: Progress) -> SharedMachines:
     """The data centre's own machines, as the platform's declaration plans them."""
     surroundings = find_surroundings()
-    platform = Declarations(surroundings.project).platform_plan()
-    return SharedMachines(surroundings.project, surroundings.connection, platform, progress)
+    declarations = Declarations(surroundings.project)
+    return SharedMachines(
+        surroundings.project,
+        surroundings.connection,
+        surroundings.engine,
+        declarations.platform_plan(),
+        declarations.own_plan(),
+        progress,
+    )
 
 
 def planned(member: str) -> Plan:

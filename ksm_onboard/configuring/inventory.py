@@ -10,14 +10,14 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.declaration.models import ServerRole, SharedRole
+from ksm_onboard.declaration.models import AnyRole, CentralRole, SharedRole
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.plan import (
@@ -43,16 +43,24 @@ Machine = ServerPlan | WorkstationPlan | SharedServerPlan
 KNOWN_HOSTS: Final = "known_hosts.txt"
 """Named ``.txt`` because Ansible takes every other file in the folder for a list of hosts."""
 
-ROLE_GROUPS: Final[Mapping[ServerRole, str]] = {
+ROLE_GROUPS: Final[Mapping[AnyRole, str]] = {
     "dns": "dns_servers",
     "file": "file_servers",
     "print": "print_servers",
     "database": "database_servers",
     "application": "application_servers",
 }
-SHARED_GROUPS: Final[Mapping[SharedRole, str]] = {"backup": "backup_servers"}
+SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
+    "backup": "backup_servers",
+    "resolver": "resolver_servers",
+    "time": "time_servers",
+}
+CENTRAL: Final = "central_servers"
+"""The platform's VMs whose services the member is made known to: no play targets them, tasks are delegated to them."""
 REPOSITORIES: Final = "backup_repositories"
 """The shared machines that this member's backups go to: no play targets them, tasks are delegated to them."""
+MEMBERS_ZONES: Final = "/etc/unbound/members.d"
+"""Where each member's own run says, on the central resolvers, who answers for its names."""
 WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
@@ -99,12 +107,28 @@ def render_inventory(
     return dict(sorted(rendered.items()))
 
 
-def render_platform_inventory(platform: PlatformPlan, connection: Connection, *, host_keys: Mapping[str, str]) -> Files:
-    """The files of the inventory of the data centre's own machines; in the lab, of those that run."""
-    present = tuple(s for s in platform.shared_servers if not connection.simulated or s.name in host_keys)
+def render_platform_inventory(
+    platform: PlatformPlan,
+    own: Plan | None,
+    connection: Connection,
+    *,
+    outputs: Mapping[str, Any],
+    host_keys: Mapping[str, str],
+) -> Files:
+    """The files of the inventory of the data centre's own machines: physical ones, and the VMs of its stack.
+
+    ``own`` is the VMs' plan, ``outputs`` are the platform stack's. In the lab, those machines are left out that do not
+    run. Raises NotReadyError if a planned VM was not provisioned, or with another address.
+    """
+    vms = own.member.servers if own is not None else ()
+    if own is not None:
+        _require_provisioned(own.member, outputs.get("machines") or {})
+    machines: tuple[SharedServerPlan | ServerPlan, ...] = (*platform.shared_servers, *vms)
+    present = tuple(m for m in machines if not connection.simulated or m.name in host_keys)
     groups: dict[str, Variables] = {group: {} for group in SHARED_GROUPS.values()}
-    for server in present:
-        groups[SHARED_GROUPS[server.role]][server.name] = _where(connection, server)
+    for machine in present:
+        for role in machine.central_roles if isinstance(machine, ServerPlan) else (machine.role,):
+            groups[SHARED_GROUPS[role]][machine.name] = _where(connection, machine)
     files: dict[str, Any] = {
         "hosts.yml": {
             "all": {
@@ -115,16 +139,45 @@ def render_platform_inventory(platform: PlatformPlan, connection: Connection, *,
             }
         },
         "group_vars/all.yml": _everywhere(platform.baseline, connection),
+        "group_vars/resolver_servers.yml": _resolver_variables(platform, connection),
+        "group_vars/time_servers.yml": {
+            "machine_baseline_ntp_servers": list(platform.baseline.upstream_time),
+            "machine_baseline_serves_time": True,
+            "time_server_listen_address": "{{ ansible_host }}",
+            "time_server_clients": _client_networks(platform, connection),
+        },
     }
-    for server in present:
-        mounts = [disk.mount for disk in server.disks]
-        files[f"host_vars/{server.name}.yml"] = {
+    for machine in present:
+        mounts = [disk.mount for disk in machine.disks]
+        files[f"host_vars/{machine.name}.yml"] = {
             "server_baseline_data_mounts": mounts,
-            "backup_repository_folders": mounts,
+            **({"backup_repository_folders": mounts} if isinstance(machine, SharedServerPlan) else {}),
         }
     rendered = {name: _as_yaml(content) for name, content in files.items()}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, present, host_keys)
     return dict(sorted(rendered.items()))
+
+
+def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Variables:
+    """Central resolvers are name servers like members' own ones, of the data centre's zone."""
+    machines = {server.fqdn: server.address for service in platform.central_services for server in service.servers}
+    machines |= {server.fqdn: server.address for server in platform.shared_servers}
+    return {
+        "dns_server_listen_address": "{{ ansible_host }}",
+        "dns_server_allowed_clients": _client_networks(platform, connection),
+        "dns_server_zone": platform.dns_domain,
+        "dns_server_name_servers": [server.fqdn for server in platform.central_servers("resolver")],
+        "dns_server_reverse_zones": _reverse_zones(machines.values()),
+        "dns_server_records": [{"name": name, "address": str(address)} for name, address in machines.items()],
+        "dns_server_forwarders": [str(address) for address in platform.baseline.upstream_dns],
+        "dns_server_members_dir": MEMBERS_ZONES,
+    }
+
+
+def _client_networks(platform: PlatformPlan, connection: Connection) -> list[str]:
+    """Who may use central services; in the lab, hosts call each other over the loopback network."""
+    loopback = () if connection.guests.loopback_shift is None else (LOOPBACK,)
+    return [str(network) for network in (*platform.client_networks, *loopback)]
 
 
 def write_inventory(project: Project, member: str, files: Files) -> bool:
@@ -247,7 +300,7 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "dns_server_allowed_clients": clients,
             "dns_server_zone": member.dns_domain,
             "dns_server_name_servers": [s.fqdn for s in member.servers if s.role == "dns"],
-            "dns_server_reverse_zones": _reverse_zones(member),
+            "dns_server_reverse_zones": _reverse_zones(host.address for host in _all_hosts(member)),
             "dns_server_records": [{"name": h.fqdn, "address": str(h.address)} for h in _all_hosts(member)],
             "dns_server_forwarders": [str(address) for address in baseline.dns_forwarders],
         },
@@ -311,8 +364,8 @@ def _all_hosts(member: MemberPlan) -> list[ServerPlan | WorkstationPlan]:
     return [*member.servers, *member.workstations]
 
 
-def _reverse_zones(member: MemberPlan) -> list[str]:
-    networks = {IPv4Network((host.address, 24), strict=False) for host in _all_hosts(member)}
+def _reverse_zones(addresses: Iterable[IPv4Address]) -> list[str]:
+    networks = {IPv4Network((address, 24), strict=False) for address in addresses}
     return [".".join(reversed(str(n.network_address).split(".")[:3])) + ".in-addr.arpa" for n in sorted(networks)]
 
 

@@ -136,6 +136,9 @@ DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
+CentralRole = Literal["resolver", "time"]
+"""What the platform's own VMs do for all members; each role is configured by an Ansible role of that kind."""
+AnyRole = ServerRole | CentralRole
 Location = Literal["A", "B", "outside"]
 BackupPlace = Literal["own-section", "other-section", "outside"]
 BackupMedium = Literal["array", "disk", "object", "tape"]
@@ -160,6 +163,9 @@ ZoneKey = Literal[
     "quarantine",
     "ot-handover",
 ]
+SharedZoneKey = Literal["core", "edge", "backup"]
+"""Networks of the data centre's own: central services, what faces the internet, backups."""
+AnyZone = ZoneKey | SharedZoneKey
 
 
 class Declared(BaseModel):
@@ -613,7 +619,12 @@ class SupportAccount(Declared):
 class Baseline(Declared):
     """What every machine gets, whoever the member is."""
 
-    ntp_servers: tuple[str, ...] = Field(min_length=1, description="time servers")
+    upstream_time: tuple[str, ...] = Field(
+        min_length=1, description="whom the central time servers ask; every machine, if there are none"
+    )
+    upstream_dns: tuple[Address, ...] = Field(
+        default=(), description="whom the central resolvers ask for names of the internet; empty: nobody"
+    )
     log_servers: tuple[str, ...] = Field(default=(), description="where every machine sends its log; empty: nowhere")
     timezone: str = Field(default="Europe/Berlin", description="for example Europe/Berlin")
     screen_lock_minutes: StrictInt = Field(
@@ -623,7 +634,6 @@ class Baseline(Declared):
         default=(), description="local administrators that every machine has"
     )
     login_banner: str = Field(description="what everybody reads before logging in")
-    dns_forwarders: tuple[Address, ...] = Field(default=(), description="name servers that members' own ones ask")
 
 
 class Pool(Declared):
@@ -654,8 +664,8 @@ class SharedNetwork(Declared):
 
     title: str = Field(min_length=2, description="what people call it, for example Zeitdienst")
     networks: tuple[Network, ...] = Field(default=(), description="its addresses, for example 10.96.0.11/32")
-    role: Literal["backup"] | None = Field(
-        default=None, description="instead of networks: the data centre's own machines (shared.servers) of this role"
+    role: SharedRole | CentralRole | None = Field(
+        default=None, description="instead of networks: the data centre's own machines of this role"
     )
 
 
@@ -678,7 +688,7 @@ class SharedServer(Declared):
     """A machine of the data centre's own: a physical one outside the cluster, which no stack creates."""
 
     role: SharedRole = Field(description="what it does; decides how it is configured")
-    zone: ZoneKey = Field(description="the shared zone that it stands in")
+    zone: SharedZoneKey = Field(description="the shared zone that it stands in")
     address: Address = Field(description="its address in that zone")
     location: Location = Field(description="fire section, or outside both")
     ssh_host_key: SshHostKey | None = Field(
@@ -689,6 +699,27 @@ class SharedServer(Declared):
     )
 
 
+class CentralVm(Declared):
+    """A VM of the platform's stack: one of several that give central services together, in different fire sections."""
+
+    roles: tuple[CentralRole, ...] = Field(
+        min_length=1,
+        description="what it does for all members, for example [resolver, time]; decides its configuration",
+    )
+    pair: Key = Field(description="those that stand in for each other: the same roles, different fire sections")
+    section: SectionKey = Field(description="its fire section")
+    zone: SharedZoneKey = Field(description="the shared zone that it stands in")
+    address: Address = Field(description="its address in that zone; members' machines and firewalls know it")
+    template: Key = Field(default="debian-12", description="VM template of the platform")
+    cpus: StrictInt = Field(ge=1, le=64, description="virtual processors")
+    memory_gib: StrictInt = Field(ge=1, le=1024, description="memory in GiB")
+    tier: Key = Field(description="storage tier of the system disk")
+    service_level: DeclaredLevel = Field(
+        default=1, description="how soon it must run again: 1 identity and network to 4 archive"
+    )
+    disks: dict[Key, DataDisk] = Field(default_factory=dict, description="data disks by name; they outlive the VM")
+
+
 class SharedMachines(Declared):
     """The data centre's own machines and their networks."""
 
@@ -696,9 +727,15 @@ class SharedMachines(Declared):
         description="prefix of their host names, two to four letters"
     )
     dns_domain: DnsDomain = Field(description="domain of their names, for example ksm.internal")
-    zones: dict[ZoneKey, SharedZone] = Field(min_length=1, description="their networks, by kind of zone")
+    block: Network = Field(description="the data centre's own addresses, which all its zones lie in")
+    compute: Compute = Field(description="upper limits for all its VMs together")
+    storage: Storage = Field(default=Storage(), description="the size of its VMs' datastores")
+    zones: dict[SharedZoneKey, SharedZone] = Field(min_length=1, description="their networks, by kind of zone")
     servers: dict[ServerKey, SharedServer] = Field(
-        min_length=1, description="the machines, by key; the host name is <short>-<key>"
+        min_length=1, description="physical machines, by key; the host name is <short>-<key>"
+    )
+    vms: dict[ServerKey, CentralVm] = Field(
+        default_factory=dict, description="central services' VMs, by key; the host name is <short>-<key>"
     )
 
 

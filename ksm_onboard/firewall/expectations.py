@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal, cast
 
-from ksm_onboard.declaration.models import ZoneKey
+from ksm_onboard.declaration.models import AnyZone
 from ksm_onboard.planning.flows import internet, ports_of
 from ksm_onboard.planning.plan import FlowEndPlan, FlowRulePlan, Plan
 
@@ -34,7 +34,7 @@ class TestHost:
 
     name: str
     address: IPv4Address
-    zone: ZoneKey | None
+    zone: AnyZone | None
 
     @property
     def place(self) -> str:
@@ -113,7 +113,7 @@ def _is_at(host: TestHost, end: FlowEndPlan) -> bool:
 def _in_zones(plan: Plan) -> Iterator[TestHost]:
     """In each zone some of every kind of host, and an address that no flow names."""
     member = plan.member
-    named: dict[ZoneKey, dict[IPv4Address, str]] = defaultdict(dict)
+    named: dict[AnyZone, dict[IPv4Address, str]] = defaultdict(dict)
     for server in member.servers:
         named[server.zone][server.address] = server.name
     for workstation in member.workstations:

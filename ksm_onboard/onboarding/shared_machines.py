@@ -1,36 +1,66 @@
-"""The data centre's own machines, which all members share: started in the lab, configured like any other.
+"""The data centre's own machines, which all members share: provisioned, configured and looked at like any other.
 
-No stack creates them: they are physical, and outside the cluster. The platform knows no member; what a
-member needs on them, such as an account for its backups, its own configuration run puts there.
+Physical ones stand outside the cluster, and no stack creates them; in the lab they are started here. The others are VMs
+of the platform's stack. The platform knows no member: what a member needs on them, such as an account for its backups,
+its own configuration run puts there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from ksm_onboard.configuring.inventory import render_platform_inventory, write_inventory
-from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.atomic import write_atomically
+from ksm_onboard.configuring.fingerprints import due, fingerprints, record, text_of_roles
+from ksm_onboard.configuring.inventory import Machine, known_hosts_text, render_platform_inventory, write_inventory
+from ksm_onboard.configuring.results import RunResult, runs_dir
 from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
+from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab import instance
+from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
-from ksm_onboard.planning.plan import PlatformPlan
+from ksm_onboard.onboarding.lab_world import array_exports
+from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
+from ksm_onboard.provisioning.driver import Driver, EngineRun
+from ksm_onboard.provisioning.environment import Engine
+from ksm_onboard.vcenter import host_keys, session
+from ksm_onboard.verifying.audit import reports_dir, save_audit, verify
+from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.restores import load_restores
 
 
 @dataclass(frozen=True)
 class SharedMachines:
-    """They and what can be done to them. Every step raises OnboardError for what a person can put right."""
+    """They and what can be done to them. Every step raises OnboardError for what a person can put right.
+
+    ``own`` is the plan of the platform's VMs; None if it declares none.
+    """
 
     project: Project
     connection: Connection
+    engine: Engine
     platform: PlatformPlan
+    own: Plan | None
     progress: Progress
 
+    @property
+    def _driver(self) -> Driver:
+        return Driver(self.project, self.connection, self.engine)
+
+    def provision(self) -> EngineRun:
+        """Bring what all members share up to date; in the lab, the array exports what the VMs need first."""
+        key = self.platform.key
+        if self.connection.simulated and self.own is not None:
+            set_exports(self.project, self.connection.name, array_exports(self.own))
+        self.progress.step(f"stack {key}: the platform that all members share")
+        return self._driver.up(key, self.progress)
+
     def start_in_lab(self) -> int:
-        """In the lab, start them as hosts; returns how many there are then."""
+        """In the lab, start the physical ones as hosts; returns how many there are then. vCenter starts the VMs."""
         guests = self.connection.guests
         customisation = Customisation(self.project.templates, guests.user, guests.public_key())
         specs = [
@@ -45,24 +75,70 @@ class SharedMachines:
         ]
         return len(instance.start_machines(self.project, self.connection.name, specs, self.progress))
 
-    def configure(self, *, check: bool = False, limit: str | None = None, tags: str | None = None) -> RunResult:
-        """Refresh their inventory and run the playbook. The result may be ``failed``; it names what went wrong."""
-        key = self.platform.key
+    def configure(
+        self, *, check: bool = False, limit: str | None = None, tags: str | None = None, only_due: bool = False
+    ) -> RunResult | None:
+        """Refresh their inventory and run the playbook. The result may be ``failed``; it names what went wrong.
+
+        ``only_due``: only over machines that are not known to be as they are wanted; None if there are none such.
+        """
+        key, keys = self.platform.key, self.host_keys()
         self.progress.step(f"inventory of {key}")
-        files = render_platform_inventory(self.platform, self.connection, host_keys=self.host_keys())
+        files = render_platform_inventory(
+            self.platform, self.own, self.connection, outputs=self._outputs(), host_keys=keys
+        )
         changed = write_inventory(self.project, key, files)
         self.progress.line(f"inventories/{key}: {'written' if changed else 'unchanged'}")
+        wanted = fingerprints(files, keys, text_of_roles(self.project))
+        runs = runs_dir(self.project, self.connection, key)
+        if only_due:
+            if not (hosts := due(wanted, runs)):
+                self.progress.line(f"all {len(wanted)} shared machines are as they were last configured")
+                return None
+            limit = ",".join(hosts) if len(hosts) < len(wanted) else None
         self.progress.step("configure the shared machines" + (" (only looking)" if check else ""))
-        return configure(
+        result = configure(
             self.project, self.connection, key, progress=self.progress, check=check, limit=limit, tags=tags
         )
+        record(wanted, result, runs)
+        return result
+
+    def verify(self) -> AuditReport:
+        """Audit the platform's VMs against their plan, as a member's are; kept beside the members' audits."""
+        if self.own is None:
+            raise NotReadyError(f"{self.platform.key} declares no VMs", hint="declare them under shared.vms")
+        key = self.platform.key
+        reports = reports_dir(self.project, self.connection, key)
+        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / key
+        machines: list[Machine] = [*self.own.member.servers, *self.platform.shared_servers]
+        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self.host_keys()))
+        audit = verify(
+            self.own,
+            self.connection,
+            known_hosts=known_hosts,
+            not_started=(),
+            restores=load_restores(reports),
+            now=datetime.now(UTC),
+            progress=self.progress,
+        )
+        save_audit(audit, reports)
+        return audit
 
     def host_keys(self) -> dict[str, str]:
-        """Host name → ssh host key: as declared; in the lab of those that run."""
+        """Host name → ssh host key: VMs publish theirs; of physical ones as declared, in the lab of those that run."""
+        published = {}
+        if self.own is not None:
+            with session(self.connection) as vcenter:
+                published = host_keys(vcenter, self.own.member.folder)
         if not self.connection.simulated:
-            return {server.name: server.ssh_host_key for server in self.platform.shared_servers if server.ssh_host_key}
-        return {
+            declared = {s.name: s.ssh_host_key for s in self.platform.shared_servers if s.ssh_host_key}
+            return {**published, **declared}
+        running = {
             host.name: host.host_key
             for host in instance.status(self.connection.name).hosts
             if host.kind is HostKind.SHARED and host.state is HostState.RUNNING
         }
+        return {**published, **running}
+
+    def _outputs(self) -> dict[str, object]:
+        return dict(self._driver.outputs(self.platform.key)) if self.own is not None else {}

@@ -31,7 +31,7 @@ from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
 from ksm_onboard.onboarding.shared_machines import SharedMachines
-from ksm_onboard.planning.load import PLATFORM
+from ksm_onboard.planning.load import PLATFORM, load_own
 from ksm_onboard.planning.plan import Plan, WaiverPlan
 from ksm_onboard.policies.judge import Waiver, judge
 from ksm_onboard.policies.resources import from_state
@@ -71,10 +71,11 @@ class Onboarding:
     def member(self) -> str:
         return self.plan.member.key
 
-    @property
+    @cached_property
     def shared(self) -> SharedMachines:
         """The data centre's own machines."""
-        return SharedMachines(self.project, self.connection, self.plan.platform, self.progress)
+        own = load_own(self.project)
+        return SharedMachines(self.project, self.connection, self.engine, self.plan.platform, own, self.progress)
 
     @property
     def reports(self) -> Path:
@@ -89,8 +90,7 @@ class Onboarding:
 
     def provision_platform(self) -> EngineRun:
         """Bring what all members share up to date."""
-        self.progress.step(f"stack {PLATFORM}: the platform that all members share")
-        return self._driver.up(PLATFORM, self.progress)
+        return self.shared.provision()
 
     def provision(self) -> EngineRun:
         """Bring the member's folder, networks, datastores, disks and servers up to date.
@@ -211,6 +211,7 @@ class Onboarding:
         """Write down the host keys of every machine that the member has or uses, as far as they are known."""
         member = self.plan.member
         machines: list[Machine] = [*member.servers, *member.workstations, *self.plan.platform.shared_servers]
+        machines += self.shared.own.member.servers if self.shared.own is not None else ()
         known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.member
         write_atomically(known_hosts, known_hosts_text(self.connection, machines, self._host_keys()))
         return known_hosts

@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address
 
 from ksm_onboard.declaration.findings import DeclarationRefusedError, Finding
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey
+from ksm_onboard.declaration.models import PlatformDeclaration
 from ksm_onboard.declaration.record import AllocationRecord, RecordedDatastore, Retired
 from ksm_onboard.errors import OnboardError
 from ksm_onboard.planning.allocation import Shortage, allocate, server_name, wish_of
-from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.load import PLATFORM, Declarations
 from ksm_onboard.planning.member_plan import placed
-from ksm_onboard.planning.storage import give_to_all, recorded
+from ksm_onboard.planning.storage import StorageWish, give_to_all, recorded, storage_of, storage_of_vms
 
 # What giving out puts right itself, or finds out for itself.
 _NO_OBSTACLE = frozenset(
@@ -45,11 +45,12 @@ def new_records(
     Raises DeclarationRefusedError for errors in the declarations or where something is used up,
     OnboardError for an entry that there is not.
     """
-    keys = declarations.member_keys if members is None else list(members)
-    _refuse(_obstacles(declarations, keys))
+    keys = [*declarations.member_keys, PLATFORM] if members is None else list(members)
+    _refuse(_obstacles(declarations, [key for key in keys if key != PLATFORM]))
     platform = declarations.platform.content
     assert platform is not None  # noqa: S101 - else there were obstacles
     before = {key: member.allocated for key, member in declarations.members.items()}
+    before[PLATFORM] = declarations.own_record
     orphans = {key: record.content or AllocationRecord() for key, record in declarations.orphans.items()}
     records = {**orphans, **before}
     for name in release:
@@ -73,17 +74,21 @@ def _with_storage(
 
     So adding a server moves no other one, and no disk.
     """
-    asking: dict[str, tuple[MemberDeclaration, AllocationRecord, Mapping[str, SectionKey]]] = {}
+    asking: dict[str, tuple[StorageWish, AllocationRecord]] = {}
     for key in keys:
+        if key == PLATFORM:
+            if platform.shared is not None:
+                asking[key] = storage_of_vms(platform.shared, platform), records[key]
+            continue
         declared = declarations.members[key].file.content
         assert declared is not None  # noqa: S101 - else there were obstacles
         sections = placed(records[key], declared, platform)
         by_name = {server_name(declared.member.short, server): section for server, section in sections.items()}
         records[key] = records[key].model_copy(update={"sections": dict(sorted(by_name.items()))})
-        asking[key] = declared, records[key], sections
+        asking[key] = storage_of(declared, platform, sections), records[key]
     others = {key: record for key, record in records.items() if key not in asking}
     given = give_to_all(asking, others, platform)
-    return records | {key: recorded(records[key], given[key]) for key in keys}
+    return records | {key: recorded(records[key], given[key]) for key in given}
 
 
 def _obstacles(declarations: Declarations, keys: Sequence[str]) -> list[Finding]:
@@ -91,6 +96,7 @@ def _obstacles(declarations: Declarations, keys: Sequence[str]) -> list[Finding]
     records = {declarations.members[key].record.file for key in keys}
     found = [f for f in declarations.findings(keys) if f.rule not in _NO_OBSTACLE and f.place.file not in records]
     damaged = [*(m.record for m in declarations.members.values()), *declarations.orphans.values()]
+    damaged += [declarations.record] if declarations.record else []
     return [*found, *(finding for record in damaged for finding in record.findings)]
 
 

@@ -13,6 +13,7 @@ from ksm_onboard.declaration.models import (
     BackupConcept,
     BackupPlace,
     BackupRepository,
+    CentralVm,
     DataDisk,
     Location,
     PlatformDeclaration,
@@ -21,6 +22,7 @@ from ksm_onboard.declaration.models import (
     SharedMachines,
 )
 from ksm_onboard.planning.addressing import gateway_of
+from ksm_onboard.planning.central import ZONE_TITLES
 from ksm_onboard.planning.plan import (
     BackupClassPlan,
     BackupPlan,
@@ -34,7 +36,6 @@ from ksm_onboard.planning.plan import (
     SharedZonePlan,
     SharePlan,
 )
-from ksm_onboard.planning.zones import ZONE_KINDS
 
 NOT_BACKED_UP = "none"
 """What a disk states instead of a class if it is not backed up."""
@@ -64,7 +65,7 @@ def calendar(name: str, interval: int) -> str:
     return f"*-*-* {hours}:{offset % 60:02d}:00"
 
 
-def class_key_of(server: Server, disk: DataDisk, concept: BackupConcept) -> str | None:
+def class_key_of(server: Server | CentralVm, disk: DataDisk, concept: BackupConcept) -> str | None:
     """The backup class in force for a disk: its own, else that of the service level; None where there is neither."""
     return disk.backup or concept.by_service_level.get(str(server.service_level))
 
@@ -90,7 +91,7 @@ def plan_shared_zones(shared: SharedMachines | None) -> Iterator[SharedZonePlan]
     """The networks of the shared machines."""
     for key, zone in (shared.zones if shared else {}).items():
         yield SharedZonePlan(
-            key=key, title=ZONE_KINDS[key].title, vlan=zone.vlan, cidr=zone.cidr, gateway=gateway_of(zone.cidr)
+            key=key, title=ZONE_TITLES[key], vlan=zone.vlan, cidr=zone.cidr, gateway=gateway_of(zone.cidr)
         )
 
 
@@ -150,7 +151,7 @@ def plan_classes(concept: BackupConcept | None) -> Iterator[BackupClassPlan]:
 
 
 def plan_backups(
-    servers: Sequence[tuple[Server, ServerPlan]],
+    servers: Sequence[tuple[Server | CentralVm, ServerPlan]],
     shares: Sequence[SharePlan],
     databases: Sequence[DatabasePlan],
     platform: PlatformDeclaration,

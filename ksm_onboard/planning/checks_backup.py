@@ -7,12 +7,11 @@ up can change. That none was never restored cannot be declared; verifying looks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import combinations, product
+from itertools import product
 
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.load import Loaded
-from ksm_onboard.declaration.models import HOST_NAME_LENGTH, BackupConcept, PlatformDeclaration, SharedMachines
-from ksm_onboard.planning.addressing import is_host_address
+from ksm_onboard.declaration.models import BackupConcept, PlatformDeclaration, SharedMachines
 from ksm_onboard.planning.backup import NOT_BACKED_UP, class_key_of, repository_at
 from ksm_onboard.planning.checks import Scope, unknown
 
@@ -94,11 +93,9 @@ def _disks(scope: Scope, concept: BackupConcept) -> Iterator[Finding]:
 
 
 def check_backup_concept(file: Loaded[PlatformDeclaration]) -> Iterator[Finding]:
-    """The platform's backup concept and the machines that carry it out."""
+    """The platform's backup concept; the machines that carry it out are looked at with all shared ones."""
     if (platform := file.content) is None:
         return
-    if platform.shared is not None:
-        yield from _shared(file, platform, platform.shared)
     if platform.backup is not None and platform.shared is not None:
         for check in _CONCEPT_CHECKS:
             yield from check(file, platform, platform.backup, platform.shared)
@@ -224,49 +221,6 @@ def _repositories(
                     allowed=allowed,
                     hint="whoever takes over the directory or another zone must not have the backups too",
                 )
-
-
-def _shared(
-    file: Loaded[PlatformDeclaration], platform: PlatformDeclaration, shared: SharedMachines
-) -> Iterator[Finding]:
-    def collides(message: str, value: object, *loc: str) -> Finding:
-        return Finding(rule="shared-network", place=file.place("shared", *loc), message=message, value=str(value))
-
-    for key, zone in shared.zones.items():
-        for pool_key, pool in platform.pools.items():
-            if zone.cidr.overlaps(pool.range):
-                message = f"the shared zone {key} ({zone.cidr}) overlaps the members' pool {pool_key} ({pool.range})"
-                yield collides(message, zone.cidr, "zones", key, "cidr")
-        if platform.vlans.first <= zone.vlan <= platform.vlans.last:
-            message = f"the VLAN {zone.vlan} of the shared zone {key} is one that members are given"
-            yield collides(message, zone.vlan, "zones", key, "vlan")
-    for (key, zone), (other_key, other) in combinations(shared.zones.items(), 2):
-        if zone.cidr.overlaps(other.cidr):
-            yield collides(f"the shared zones {key} and {other_key} overlap", other.cidr, "zones", other_key, "cidr")
-        if zone.vlan == other.vlan:
-            message = f"the shared zones {key} and {other_key} have one VLAN"
-            yield collides(message, other.vlan, "zones", other_key, "vlan")
-    used: dict[object, str] = {}
-    for name, server in shared.servers.items():
-        home = shared.zones.get(server.zone)
-        if home is None and not file.mentions("shared", "zones", server.zone):
-            place = file.place("shared", "servers", name, "zone")
-            yield unknown("zone-unknown", f"{name}: the shared zone", server.zone, shared.zones, place)
-        if home is not None and not is_host_address(server.address, home.cidr):
-            message = f"{name}: {server.address} is no host address of the shared zone {server.zone} ({home.cidr})"
-            yield collides(message, server.address, "servers", name, "address")
-        if server.address in used:
-            message = f"the shared machines {used[server.address]} and {name} have one address"
-            yield collides(message, server.address, "servers", name, "address")
-        used.setdefault(server.address, name)
-        if len(host := f"{shared.short}-{name}") > HOST_NAME_LENGTH:
-            yield Finding(
-                rule="name-too-long",
-                place=file.key_place("shared", "servers", name),
-                message=f"the host name '{host}' has {len(host)} characters",
-                value=host,
-                allowed=f"at most {HOST_NAME_LENGTH} (the NetBIOS limit)",
-            )
 
 
 _CONCEPT_CHECKS: tuple[

@@ -8,19 +8,19 @@ every array keeps its declared reserve; a mirrored one has the same room in each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ksm_onboard.declaration.findings import Finding
 from ksm_onboard.declaration.load import Loaded
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey, Server
+from ksm_onboard.declaration.models import CentralVm, PlatformDeclaration, SectionKey, Server
 from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.checks_across import Across, Members
 from ksm_onboard.planning.member_plan import placed
 from ksm_onboard.planning.placement import section_of_tier
-from ksm_onboard.planning.storage import available_gib, exported, give_to_all
+from ksm_onboard.planning.storage import available_gib, exported, give_to_all, storage_of, storage_of_vms
 
 _LARGEST = 3
 
@@ -45,25 +45,33 @@ class Demand:
 def check_capacity(
     members: Members,
     orphans: Mapping[str, Loaded[AllocationRecord]],
+    own: AllocationRecord,
     platform: PlatformDeclaration,
     file: Loaded[PlatformDeclaration],
 ) -> list[Across]:
-    """Findings for everything that is too small for all members together.
+    """Findings for everything that is too small for all members and the platform's own VMs together.
 
-    Where a figure of the platform itself is wrong, nothing is summed up against what stands in for it.
+    ``own`` is what was given out to the platform itself. Where a figure of the platform itself is wrong, nothing is
+    summed up against what stands in for it.
     """
     concerned = frozenset(members)
-    content = {key: declared for key, (_, declared) in members.items()}
+    servers: dict[str, Collection[Server | CentralVm]] = {
+        key: declared.servers.values() for key, (_, declared) in members.items()
+    }
+    if platform.shared is not None:
+        servers[platform.platform.key] = platform.shared.vms.values()
     return [
         Across(concerned, finding)
-        for findings in (_compute(content, platform, file), _storage(members, orphans, platform, file))
+        for findings in (_compute(servers, platform, file), _storage(members, orphans, own, platform, file))
         for finding in findings
         if not file.accuses_a_stand_in(finding)
     ]
 
 
 def _compute(
-    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+    servers: Mapping[str, Collection[Server | CentralVm]],
+    platform: PlatformDeclaration,
+    file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
     if any(file.mentions(area) for area in ("sections", "reserves")):
         return
@@ -72,8 +80,8 @@ def _compute(
     for lost in hosts:
         left = sum(len(section.hosts) for key, section in hosts.items() if key != lost)
         memory, cpus = Demand(), Demand()
-        for member, declared in members.items():
-            for server in declared.servers.values():
+        for member, own in servers.items():
+            for server in own:
                 if _home(server, platform) != lost:
                     memory.by_member[member] += server.memory_gib
                     cpus.by_member[member] += server.cpus
@@ -104,7 +112,7 @@ def _compute(
         yield finding
 
 
-def _home(server: Server, platform: PlatformDeclaration) -> SectionKey | None:
+def _home(server: Server | CentralVm, platform: PlatformDeclaration) -> SectionKey | None:
     """The section that the server cannot leave because its disks lie only there."""
     tiers = (server.tier, *(disk.tier for disk in server.disks.values()))
     return next((section for tier in tiers if (section := section_of_tier(tier, platform)) is not None), None)
@@ -113,14 +121,17 @@ def _home(server: Server, platform: PlatformDeclaration) -> SectionKey | None:
 def _storage(
     members: Members,
     orphans: Mapping[str, Loaded[AllocationRecord]],
+    own: AllocationRecord,
     platform: PlatformDeclaration,
     file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
     """Every array holds what was exported from it, and what declared growth still asks for."""
     asking = {
-        key: (declared, member.allocated, placed(member.allocated, declared, platform))
+        key: (storage_of(declared, platform, placed(member.allocated, declared, platform)), member.allocated)
         for key, (member, declared) in members.items()
     }
+    if platform.shared is not None:
+        asking[platform.platform.key] = storage_of_vms(platform.shared, platform), own
     others = {key: record.content for key, record in orphans.items() if record.content is not None}
     given = give_to_all(asking, others, platform)
     demand: dict[str, Demand] = defaultdict(Demand)
@@ -134,7 +145,7 @@ def _storage(
             yield Finding(
                 rule="capacity-storage",
                 place=file.place("arrays", name, "capacity_gib"),
-                message=f"the array {name} lacks {needed.total - available} GiB: the members' datastores take "
+                message=f"the array {name} lacks {needed.total - available} GiB: datastores take "
                 f"{needed.total} GiB, {available} of {array.capacity_gib} are there "
                 f"({platform.reserves.array_percent} % kept free)",
                 value=f"{needed.total} GiB",

@@ -220,9 +220,11 @@ def shared_addresses(key: str, platform: PlatformDeclaration) -> tuple[IPv4Netwo
     """The addresses of one of the data centre's shared networks; none if it is not declared."""
     if (network := platform.shared_networks.get(key)) is None:
         return ()
-    servers = platform.shared.servers.values() if platform.shared is not None else ()
-    machines = (IPv4Network(server.address) for server in servers if server.role == network.role)
-    return _sorted((*network.networks, *machines))
+    machines: list[IPv4Address] = []
+    if (shared := platform.shared) is not None:
+        machines += [server.address for server in shared.servers.values() if server.role == network.role]
+        machines += [vm.address for vm in shared.vms.values() if network.role in vm.roles]
+    return _sorted((*network.networks, *map(IPv4Network, machines)))
 
 
 def _sorted(networks: Iterable[IPv4Network]) -> tuple[IPv4Network, ...]:

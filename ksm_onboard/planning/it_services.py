@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ksm_onboard.declaration.models import ServerRole
+from ksm_onboard.declaration.models import AnyRole
 from ksm_onboard.planning.plan import ItServicePlan, Plan, ProbeKind, ServerPlan
 
-_TITLES: Final[dict[ServerRole, tuple[ProbeKind, str]]] = {
+_TITLES: Final[dict[AnyRole, tuple[ProbeKind, str]]] = {
     "dns": ("dns", "Namensauflösung"),
     "file": ("smb", "Netzlaufwerke"),
     "print": ("ipp", "Drucken"),
@@ -31,7 +31,7 @@ def it_services(plan: Plan) -> tuple[ItServicePlan, ...]:
 
 def _services(plan: Plan) -> Iterator[ItServicePlan]:
     member = plan.member
-    groups: dict[tuple[ServerRole, str], list[ServerPlan]] = defaultdict(list)
+    groups: dict[tuple[AnyRole, str], list[ServerPlan]] = defaultdict(list)
     for server in member.servers:
         groups[server.role, server.pair or server.name].append(server)
     several = {role for role in _TITLES if sum(found == role for found, _ in groups) > 1}

@@ -28,6 +28,7 @@ from ksm_onboard.planning.checks_across import Across, Members, check_across
 from ksm_onboard.planning.checks_applications import check_applications, check_licences, check_references
 from ksm_onboard.planning.checks_backup import check_backup, check_backup_concept
 from ksm_onboard.planning.checks_capacity import check_capacity
+from ksm_onboard.planning.checks_central import check_central
 from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
 from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, check_services
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
@@ -40,6 +41,7 @@ from ksm_onboard.planning.deployed import Deployed
 from ksm_onboard.planning.detecting import check_details
 from ksm_onboard.planning.flows import foreign_zones
 from ksm_onboard.planning.member_plan import plan_member
+from ksm_onboard.planning.own_plan import plan_own
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.planning.platform_plan import plan_platform
 from ksm_onboard.project import Project
@@ -87,7 +89,19 @@ class Declarations:
     def orphans(self) -> dict[str, Loaded[AllocationRecord]]:
         """The allocation records of members that are not declared (any more), by key."""
         files = sorted(record_file(self.project.stacks, "x").parent.glob("*.yaml"))
-        return {f.stem: load_file(f, AllocationRecord) for f in files if f.stem not in self.member_keys}
+        known = {*self.member_keys, PLATFORM}
+        return {f.stem: load_file(f, AllocationRecord) for f in files if f.stem not in known}
+
+    @cached_property
+    def record(self) -> Loaded[AllocationRecord] | None:
+        """What was given out to the platform's own VMs; None as long as nothing was."""
+        file = record_file(self.project.stacks, PLATFORM)
+        return load_file(file, AllocationRecord) if file.exists() else None
+
+    @property
+    def own_record(self) -> AllocationRecord:
+        """The same, empty as long as nothing was given out or it cannot be read."""
+        return (self.record.content if self.record else None) or AllocationRecord()
 
     def findings(self, only: Iterable[str] | None = None) -> list[Finding]:
         """Everything to put right, in all declarations or in those of ``only`` and what they build on."""
@@ -122,6 +136,7 @@ class Declarations:
             *check_arrays(self.platform),
             *check_services(self.platform),
             *bounded(check_backup_concept(self.platform)),
+            *bounded(check_central(self.platform, self.record)),
         ]
 
     def _findings_of(self, member: DeclaredMember, shared_is_sound: bool) -> list[Finding]:
@@ -169,7 +184,7 @@ class Declarations:
         }
         found = [*check_renamed(members, self.orphans), *check_flows_across(members)]
         if (platform := self.platform.content) is not None:
-            found += check_capacity(members, self.orphans, platform, self.platform)
+            found += check_capacity(members, self.orphans, self.own_record, platform, self.platform)
             found += check_licences(members, self.catalogue, platform, self.platform)
         return found
 
@@ -234,6 +249,13 @@ class Declarations:
             )
         return plan_platform(platform)
 
+    def own_plan(self) -> Plan | None:
+        """The plan of the platform's own VMs; None if it has none. Raises DeclarationRefusedError for errors."""
+        self.platform_plan()
+        platform = self.platform.content
+        assert platform is not None  # noqa: S101 - else it was refused
+        return plan_own(platform, self.own_record)
+
 
 def _has_errors(findings: list[Finding]) -> bool:
     return any(finding.severity == "error" for finding in findings)
@@ -247,6 +269,11 @@ def _refuse_errors(findings: list[Finding]) -> None:
 def load_plan(project: Project, key: str) -> Plan:
     """The plan of the member ``key``; see Declarations.plan for what it raises."""
     return Declarations(project).plan(key)
+
+
+def load_own(project: Project) -> Plan | None:
+    """The plan of the platform's own VMs; see Declarations.own_plan for what it raises."""
+    return Declarations(project).own_plan()
 
 
 def load_platform(project: Project) -> PlatformPlan:

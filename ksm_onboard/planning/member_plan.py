@@ -61,7 +61,7 @@ from ksm_onboard.planning.platform_plan import (
     plan_platform,
 )
 from ksm_onboard.planning.restart import restart_priority
-from ksm_onboard.planning.storage import disks_of, needed
+from ksm_onboard.planning.storage import Disk, disks_of, needed
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -90,7 +90,9 @@ def plan_member(
     member = declaration.member
     sections = placed(declared.allocated, declaration, platform)
     servers = tuple(_servers(declared, declaration, platform, sections, catalogue))
-    datastores = tuple(_datastores(declared, declaration, platform, sections))
+    own_datastores = datastores(
+        member.key, member.short, platform, declared.allocated, disks_of(declaration, platform, sections)
+    )
     workstations = tuple(_workstations(declared, declaration, platform, catalogue))
     shares, databases = tuple(_shares(declaration)), tuple(_databases(declaration))
     used = {key for server in servers for key in server.applications}
@@ -115,12 +117,12 @@ def plan_member(
             sites=tuple(SitePlan(key=k, name=s.name, address=s.address) for k, s in declaration.sites.items()),
             departments={key: department.name for key, department in declaration.departments.items()},
             zones=tuple(_zones(declaration)),
-            datastores=datastores,
-            datastore_clusters=tuple(_datastore_clusters(member.key, member.short, datastores, platform)),
+            datastores=own_datastores,
+            datastore_clusters=tuple(datastore_clusters(member.key, member.short, own_datastores, platform)),
             servers=servers,
-            placements=tuple(_placements(member.key, servers, platform)),
-            pairs=tuple(_pairs(member.key, servers)),
-            permissions=_permissions(member.key, platform.vcenter.principal_domain),
+            placements=tuple(placements(member.key, servers, platform)),
+            pairs=tuple(pairs(member.key, servers)),
+            permissions=permissions(member.key, platform.vcenter.principal_domain),
             shares=shares,
             print_queues=tuple(_print_queues(declaration)),
             databases=databases,
@@ -193,43 +195,40 @@ def _zones(declaration: MemberDeclaration) -> Iterator[ZonePlan]:
         )
 
 
-def _datastores(
-    declared: DeclaredMember,
-    declaration: MemberDeclaration,
-    platform: PlatformDeclaration,
-    sections: Mapping[str, SectionKey],
-) -> Iterator[DatastorePlan]:
-    """Every datastore that was given out, whether anything is declared to lie on it or not."""
-    member, record = declaration.member, declared.allocated
-    need = needed(disks_of(declaration, platform, sections), record.disks)
-    for name, store in record.datastores.items():
-        array = platform.arrays[store.array]
-        mirrored = len(array.sections) > 1
-        yield DatastorePlan(
+def datastores(
+    member: str, short: str, platform: PlatformDeclaration, record: AllocationRecord, disks: Sequence[Disk]
+) -> tuple[DatastorePlan, ...]:
+    """Every datastore that was given out, whether any of ``disks`` is declared to lie on it or not."""
+    need = needed(disks, record.disks)
+    return tuple(
+        DatastorePlan(
             name=name,
             tier=store.tier,
             section=store.section,
-            cluster=_cluster_name(member.short, store.section) if mirrored else None,
+            cluster=_cluster_name(short, store.section) if len(platform.arrays[store.array].sections) > 1 else None,
             array=store.array,
-            remote_host=array.address,
-            remote_path=f"{array.root}/{member.short}/{name}",
-            sections=array.sections,
+            remote_host=platform.arrays[store.array].address,
+            remote_path=f"{platform.arrays[store.array].root}/{short}/{name}",
+            sections=platform.arrays[store.array].sections,
             size_gib=store.size_gib,
             need_gib=need[name],
-            tags={MEMBER_CATEGORY: member.key, TIER_CATEGORY: store.tier},
+            tags={MEMBER_CATEGORY: member, TIER_CATEGORY: store.tier},
         )
+        for name, store in record.datastores.items()
+    )
 
 
 def _cluster_name(short: str, section: SectionKey) -> str:
     return f"{short}-mirrored-{section.lower()}"
 
 
-def _datastore_clusters(
-    member: str, short: str, datastores: Sequence[DatastorePlan], platform: PlatformDeclaration
+def datastore_clusters(
+    member: str, short: str, stores: Sequence[DatastorePlan], platform: PlatformDeclaration
 ) -> Iterator[DatastoreClusterPlan]:
+    """One cluster for each section whose mirrored datastores ``member`` has."""
     for section in platform.sections:
         name = _cluster_name(short, section)
-        if own := tuple(store.name for store in datastores if store.cluster == name):
+        if own := tuple(store.name for store in stores if store.cluster == name):
             yield DatastoreClusterPlan(
                 name=name, section=section, datastores=own, automation="manual", tags={MEMBER_CATEGORY: member}
             )
@@ -269,16 +268,7 @@ def _servers(
             system_disk_gib=template.disk_gib,
             tier=server.tier,
             datastore=lies_on[name],
-            disks=tuple(
-                _data_disk(
-                    f"ksm-data/{member.key}/{name}-{disk_key}.vmdk",
-                    disk_key,
-                    disk,
-                    unit,
-                    lies_on[f"{name}/{disk_key}"],
-                )
-                for (disk_key, disk), unit in zip(server.disks.items(), _DATA_UNITS, strict=False)
-            ),
+            disks=data_disks(member.key, name, server.disks, lies_on),
             tags={
                 MEMBER_CATEGORY: member.key,
                 ZONE_CATEGORY: server.zone,
@@ -290,6 +280,16 @@ def _servers(
             restart_priority=restart_priority(server, platform.high_availability),
             platform=runs_on,
         )
+
+
+def data_disks(
+    member: str, server: str, disks: Mapping[str, DataDisk], lies_on: Mapping[str, str]
+) -> tuple[DataDiskPlan, ...]:
+    """The data disks of a server of ``member``; ``lies_on`` is the record: disk → datastore."""
+    return tuple(
+        _data_disk(f"ksm-data/{member}/{server}-{key}.vmdk", key, disk, unit, lies_on[f"{server}/{key}"])
+        for (key, disk), unit in zip(disks.items(), _DATA_UNITS, strict=False)
+    )
 
 
 def _data_disk(vmdk: str, key: str, disk: DataDisk, unit: int, datastore: str) -> DataDiskPlan:
@@ -305,9 +305,10 @@ def _data_disk(vmdk: str, key: str, disk: DataDisk, unit: int, datastore: str) -
     )
 
 
-def _placements(
+def placements(
     member: str, servers: Sequence[ServerPlan], platform: PlatformDeclaration
 ) -> Iterator[SectionPlacementPlan]:
+    """What ties the servers of each section to it."""
     for section in platform.sections:
         names = tuple(server.name for server in servers if server.section == section)
         if names:
@@ -320,7 +321,8 @@ def _placements(
             )
 
 
-def _pairs(member: str, servers: Sequence[ServerPlan]) -> Iterator[PairPlan]:
+def pairs(member: str, servers: Sequence[ServerPlan]) -> Iterator[PairPlan]:
+    """What keeps the servers of each pair on different hosts."""
     by_pair: dict[str, list[str]] = defaultdict(list)
     for server in servers:
         if server.pair:
@@ -329,7 +331,8 @@ def _pairs(member: str, servers: Sequence[ServerPlan]) -> Iterator[PairPlan]:
         yield PairPlan(key=key, rule=f"{member}-apart-{key}", servers=tuple(names))
 
 
-def _permissions(member: str, domain: str) -> tuple[PermissionPlan, ...]:
+def permissions(member: str, domain: str) -> tuple[PermissionPlan, ...]:
+    """Who may do what with the folder of ``member``."""
     return tuple(
         PermissionPlan(principal=f"{domain}\\ksm-{member}-{group}", role=role, is_group=True, propagate=True)
         for group, role in (("operators", OPERATOR_ROLE), ("auditors", AUDITOR_ROLE))

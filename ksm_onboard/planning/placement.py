@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from ksm_onboard.declaration.models import PlatformDeclaration, SectionKey, Server
+from ksm_onboard.declaration.models import CentralVm, PlatformDeclaration, SectionKey, Server
 
 
 def section_of_tier(tier: str, platform: PlatformDeclaration) -> SectionKey | None:
@@ -14,7 +14,7 @@ def section_of_tier(tier: str, platform: PlatformDeclaration) -> SectionKey | No
     return sections.pop() if len(sections) == 1 else None
 
 
-def bound_sections(server: Server, platform: PlatformDeclaration) -> set[SectionKey]:
+def bound_sections(server: Server | CentralVm, platform: PlatformDeclaration) -> set[SectionKey]:
     """The sections that the declaration binds ``server`` to, by section or by a section-local tier."""
     tiers = [server.tier, *(disk.tier for disk in server.disks.values())]
     bound = {section for tier in tiers if (section := section_of_tier(tier, platform)) is not None}
@@ -66,7 +66,7 @@ def place(
     return {key: placed[key] for key in servers}
 
 
-def first_host(server: Server, position: int, platform: PlatformDeclaration) -> str | None:
+def first_host(server: Server | CentralVm, position: int, platform: PlatformDeclaration) -> str | None:
     """The host to create ``server`` on if a tier binds it to a section, else None.
 
     ``position`` in the declaration spreads servers over the hosts of the section.

@@ -13,15 +13,18 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from ksm_onboard.declaration.models import (
+    AnyRole,
+    AnyZone,
     BackupMedium,
+    CentralRole,
     DevicePlatform,
     Location,
     MemberKind,
     Need,
     SectionKey,
-    ServerRole,
     ServiceLevel,
     SharedRole,
+    SharedZoneKey,
     ZoneKey,
 )
 
@@ -107,12 +110,16 @@ class BaselinePlan(Planned):
     """What every machine gets."""
 
     ntp_servers: tuple[str, ...]
+    upstream_time: tuple[str, ...]
+    """Whom those of them ask that are the platform's own."""
     log_servers: tuple[str, ...]
     timezone: str
     screen_lock_minutes: int
     local_admins: tuple[LocalAdminPlan, ...]
     login_banner: str
     dns_forwarders: tuple[IPv4Address, ...]
+    """Whom members' own name servers ask for all other names."""
+    upstream_dns: tuple[IPv4Address, ...]
 
 
 class LocalAdminPlan(Planned):
@@ -133,11 +140,28 @@ class HypervisorPlan(Planned):
 class SharedZonePlan(Planned):
     """A network of the data centre's own machines."""
 
-    key: ZoneKey
+    key: SharedZoneKey
     title: str
     vlan: int
     cidr: IPv4Network
     gateway: IPv4Address
+
+
+class CentralServerPlan(Planned):
+    """One of the platform's own VMs, as those who use its service know it."""
+
+    name: str
+    fqdn: str
+    address: IPv4Address
+    section: SectionKey
+
+
+class CentralServicePlan(Planned):
+    """What the platform's own VMs do for all members; any of ``servers`` answers. ``title`` is German, for reports."""
+
+    role: CentralRole
+    title: str
+    servers: tuple[CentralServerPlan, ...]
 
 
 class LocalDiskPlan(Planned):
@@ -154,7 +178,7 @@ class SharedServerPlan(Planned):
     name: str
     fqdn: str
     role: SharedRole
-    zone: ZoneKey
+    zone: SharedZoneKey
     location: Location
     address: IPv4Address
     prefix_length: int
@@ -252,8 +276,13 @@ class PlatformPlan(Planned):
     tag_categories: tuple[TagCategoryPlan, ...]
     roles: tuple[RolePlan, ...]
     baseline: BaselinePlan
+    client_networks: tuple[IPv4Network, ...] = ()
+    """Where whoever uses the central services is: the members' pools, and the data centre's own block."""
+    dns_domain: str = ""
+    """Of the data centre's own machines; empty if it declares none."""
     shared_zones: tuple[SharedZonePlan, ...] = ()
     shared_servers: tuple[SharedServerPlan, ...] = ()
+    central_services: tuple[CentralServicePlan, ...] = ()
     backup_repositories: tuple[BackupRepositoryPlan, ...] = ()
     backup_classes: tuple[BackupClassPlan, ...] = ()
     services: tuple[ServicePlan, ...] = ()
@@ -268,6 +297,10 @@ class PlatformPlan(Planned):
     def shared_server(self, name: str) -> SharedServerPlan:
         """The shared machine of that host name. Raises KeyError if there is none."""
         return {server.name: server for server in self.shared_servers}[name]
+
+    def central_servers(self, role: CentralRole) -> tuple[CentralServerPlan, ...]:
+        """The platform's VMs that give the central service ``role``; none if it is not declared."""
+        return next((service.servers for service in self.central_services if service.role == role), ())
 
     def backup_repository(self, key: str) -> BackupRepositoryPlan:
         """The backup repository of that key. Raises KeyError if there is none."""
@@ -311,7 +344,7 @@ class SitePlan(Planned):
 class ZonePlan(Planned):
     """A network zone and the port group that carries it."""
 
-    key: ZoneKey
+    key: AnyZone
     title: str
     port_group: str
     vlan: int
@@ -452,8 +485,8 @@ class ServerPlan(Planned):
 
     name: str
     fqdn: str
-    role: ServerRole
-    zone: ZoneKey
+    role: AnyRole
+    zone: AnyZone
     port_group: str
     address: IPv4Address
     prefix_length: int
@@ -475,6 +508,8 @@ class ServerPlan(Planned):
     restart_priority: RestartPriority | None = None
     """Whose turn it is after a failure; None: as the cluster says."""
     platform: DevicePlatform = "linux"
+    central_roles: tuple[CentralRole, ...] = ()
+    """What one of the platform's own VMs does for all members; a member's server does nothing of that kind."""
 
 
 class SectionPlacementPlan(Planned):
@@ -643,11 +678,11 @@ class BackupPlan(Planned):
 
 
 class MemberPlan(Planned):
-    """Everything that is decided for one member."""
+    """Everything that is decided for one member, or for the data centre's own VMs (kind ``rechenzentrum``)."""
 
     key: str
     name: str
-    kind: MemberKind
+    kind: MemberKind | Literal["rechenzentrum"]
     short: str
     dns_domain: str
     responsible: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, ZoneKey
+from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, SharedZoneKey, ZoneKey
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
+from ksm_onboard.planning.central import plan_central_services
 from ksm_onboard.planning.flows import shared_addresses
 from ksm_onboard.planning.plan import (
     ArrayPlan,
@@ -98,7 +99,8 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         )
         for name, array in declaration.arrays.items()
     )
-    baseline = declaration.baseline
+    baseline, central = declaration.baseline, tuple(plan_central_services(declaration))
+    servers = {service.role: service.servers for service in central}
     return PlatformPlan(
         key=declaration.platform.key,
         name=declaration.platform.name,
@@ -139,16 +141,24 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         tag_categories=_tag_categories(declaration),
         roles=tuple(RolePlan(name=name, privileges=privileges) for name, privileges in _ROLES.items()),
         baseline=BaselinePlan(
-            ntp_servers=baseline.ntp_servers,
+            ntp_servers=tuple(server.fqdn for server in servers.get("time", ())) or baseline.upstream_time,
+            upstream_time=baseline.upstream_time,
             log_servers=baseline.log_servers,
             timezone=baseline.timezone,
             screen_lock_minutes=baseline.screen_lock_minutes,
             local_admins=tuple(LocalAdminPlan(name=a.name, ssh_keys=a.ssh_keys) for a in baseline.local_admins),
             login_banner=baseline.login_banner,
-            dns_forwarders=baseline.dns_forwarders,
+            dns_forwarders=tuple(server.address for server in servers.get("resolver", ())) or baseline.upstream_dns,
+            upstream_dns=baseline.upstream_dns,
         ),
+        client_networks=(
+            *(pool.range for pool in declaration.pools.values()),
+            *((declaration.shared.block,) if declaration.shared else ()),
+        ),
+        dns_domain=declaration.shared.dns_domain if declaration.shared else "",
         shared_zones=tuple(plan_shared_zones(declaration.shared)),
         shared_servers=tuple(plan_shared_servers(declaration)),
+        central_services=central,
         backup_repositories=tuple(plan_repositories(declaration)),
         backup_classes=tuple(plan_classes(declaration.backup)),
         services=tuple(
@@ -200,7 +210,7 @@ def _tag_categories(declaration: PlatformDeclaration) -> tuple[TagCategoryPlan, 
             description="the network zone of a VM",
             cardinality="SINGLE",
             associable_types=("VirtualMachine",),
-            tags=tuple(get_args(ZoneKey)),
+            tags=tuple(dict.fromkeys((*get_args(ZoneKey), *get_args(SharedZoneKey)))),
         ),
         TagCategoryPlan(
             name=SECTION_CATEGORY,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from ksm_onboard.declaration.models import HighAvailability, Server
+from ksm_onboard.declaration.models import CentralVm, HighAvailability, Server
 from ksm_onboard.planning.plan import RestartPriority
 
 
-def restart_priority(server: Server, cluster: HighAvailability) -> RestartPriority | None:
+def restart_priority(server: Server | CentralVm, cluster: HighAvailability) -> RestartPriority | None:
     """Names and identities first, then databases, then what needs both; None where that is the cluster's own priority.
 
     What may be away for days (service level 4) comes last. Restart order: identity and DNS, databases, applications.
     """
     wanted: RestartPriority = "medium"
-    if server.role == "dns" or server.service_level == 1:
+    role = server.role if isinstance(server, Server) else None
+    if role == "dns" or server.service_level == 1:
         wanted = "highest"
-    elif server.role == "database":
+    elif role == "database":
         wanted = "high"
     elif server.service_level == 4:
         wanted = "low"

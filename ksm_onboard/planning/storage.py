@@ -11,7 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ksm_onboard.declaration.models import MemberDeclaration, PlatformDeclaration, SectionKey, StorageArray
+from ksm_onboard.declaration.models import (
+    CentralVm,
+    MemberDeclaration,
+    PlatformDeclaration,
+    SectionKey,
+    Server,
+    SharedMachines,
+    StorageArray,
+)
 from ksm_onboard.declaration.record import AllocationRecord, RecordedDatastore, Retired
 from ksm_onboard.declaration.source import Loc
 from ksm_onboard.planning.allocation import server_name
@@ -62,23 +70,34 @@ def disks_of(
     """Every disk whose tier is known, in the order of the declaration; ``sections`` by the server's key."""
     return tuple(
         disk
-        for key in declared.servers
-        for disk in _disks_of_server(declared, platform, key, sections[key])
+        for key, server in declared.servers.items()
+        for disk in _disks_of_server(
+            server_name(declared.member.short, key), server, platform, sections[key], ("servers", key)
+        )
+        if disk.tier in platform.storage_tiers and arrays_of(disk.tier, platform)
+    )
+
+
+def disks_of_vms(shared: SharedMachines, platform: PlatformDeclaration) -> tuple[Disk, ...]:
+    """The same for the platform's own VMs."""
+    return tuple(
+        disk
+        for key, vm in shared.vms.items()
+        for disk in _disks_of_server(f"{shared.short}-{key}", vm, platform, vm.section, ("shared", "vms", key))
         if disk.tier in platform.storage_tiers and arrays_of(disk.tier, platform)
     )
 
 
 def _disks_of_server(
-    declared: MemberDeclaration, platform: PlatformDeclaration, key: str, section: SectionKey
+    name: str, server: Server | CentralVm, platform: PlatformDeclaration, section: SectionKey, loc: Loc
 ) -> Iterator[Disk]:
-    server, name = declared.servers[key], server_name(declared.member.short, key)
     if server.template in platform.templates:
         system_gib = platform.templates[server.template].disk_gib + server.memory_gib
         home = section_of_tier(server.tier, platform) or section
-        yield Disk(name, server.tier, home, system_gib, ("servers", key, "tier"))
+        yield Disk(name, server.tier, home, system_gib, (*loc, "tier"))
     for disk_key, disk in server.disks.items():
         home = section_of_tier(disk.tier, platform) or section
-        yield Disk(f"{name}/{disk_key}", disk.tier, home, disk.size_gib, ("servers", key, "disks", disk_key, "tier"))
+        yield Disk(f"{name}/{disk_key}", disk.tier, home, disk.size_gib, (*loc, "disks", disk_key, "tier"))
 
 
 def arrays_of(tier: str, platform: PlatformDeclaration) -> dict[str, StorageArray]:
@@ -207,25 +226,36 @@ def recorded(record: AllocationRecord, given: Given) -> AllocationRecord:
     )
 
 
+def storage_of(
+    declared: MemberDeclaration, platform: PlatformDeclaration, sections: Mapping[str, SectionKey]
+) -> StorageWish:
+    """What a member's storage must hold; ``sections`` by the server's key."""
+    disks = disks_of(declared, platform, sections)
+    return StorageWish(declared.member.short, disks, declared.storage.growth_percent)
+
+
+def storage_of_vms(shared: SharedMachines, platform: PlatformDeclaration) -> StorageWish:
+    """What the storage of the platform's own VMs must hold."""
+    return StorageWish(shared.short, disks_of_vms(shared, platform), shared.storage.growth_percent)
+
+
 def give_to_all(
-    members: Mapping[str, tuple[MemberDeclaration, AllocationRecord, Mapping[str, SectionKey]]],
+    asking: Mapping[str, tuple[StorageWish, AllocationRecord]],
     others: Mapping[str, AllocationRecord],
     platform: PlatformDeclaration,
 ) -> dict[str, Given]:
-    """Complete the storage of all ``members``, in the order of their keys.
+    """Complete the storage of everybody who is ``asking``, members and platform, in the order of their keys.
 
-    ``others`` are records of members that are not declared; what they were given stays reserved.
+    ``others`` are the records of everybody else; what they were given stays reserved.
     """
     taken: Counter[str] = Counter()
-    for record in (*others.values(), *(record for _, record, _ in members.values())):
+    for record in (*others.values(), *(record for _, record in asking.values())):
         taken += exported(record.datastores)
     given: dict[str, Given] = {}
-    for key in sorted(members):
-        declared, record, sections = members[key]
+    for key in sorted(asking):
+        wish, record = asking[key]
         own = exported(record.datastores)
         rest = Counter({array: size - own[array] for array, size in taken.items()})
-        disks = disks_of(declared, platform, sections)
-        wish = StorageWish(declared.member.short, disks, declared.storage.growth_percent)
         given[key] = give(wish, record, platform, rest)
         taken = rest + exported(given[key].datastores)
     return given

@@ -73,6 +73,25 @@ def judge(stack: Stack, today: date, waivers: Iterable[Waiver] | None = None) ->
 
     ``waivers`` default to those that the stack's own component carries.
     """
+    granted = None if waivers is None else tuple(waivers)
+    found = [verdict for part in stack.parts for verdict in _judge_part(part, today, granted)]
+    several = {verdict.rule.id: [v for v in found if v.rule.id == verdict.rule.id] for verdict in found}
+    return tuple(_together(verdicts) for verdicts in several.values())
+
+
+def _together(verdicts: list[Verdict]) -> Verdict:
+    """What a rule says about all parts of a stack that it concerns."""
+    if len(verdicts) == 1:
+        return verdicts[0]
+    return Verdict(
+        verdicts[0].rule,
+        "mandatory" if any(verdict.enforcement == "mandatory" for verdict in verdicts) else "advisory",
+        sum(verdict.judged for verdict in verdicts),
+        tuple(finding for verdict in verdicts for finding in verdict.findings),
+    )
+
+
+def _judge_part(stack: Stack, today: date, waivers: tuple[Waiver, ...] | None) -> tuple[Verdict, ...]:
     granted = tuple(waivers_of(stack) if waivers is None else waivers)
     told_need = stack.told.get("protection")
     # The platform carries every member's data, so it is judged like the one that needs most.

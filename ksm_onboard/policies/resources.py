@@ -81,9 +81,13 @@ class Resource:
 
 @dataclass(frozen=True)
 class Stack:
-    """All resources of one stack, and what they say together."""
+    """All resources of one stack, or of one part of it, and what they say together.
+
+    ``around`` are those of the stack's other part: not judged, but referred to.
+    """
 
     resources: tuple[Resource, ...]
+    around: tuple[Resource, ...] = ()
 
     @classmethod
     def of(cls, resources: Iterable[Resource]) -> Stack:
@@ -92,7 +96,23 @@ class Stack:
 
     @cached_property
     def by_urn(self) -> dict[str, Resource]:
-        return {resource.urn: resource for resource in self.resources}
+        return {resource.urn: resource for resource in (*self.resources, *self.around)}
+
+    @property
+    def parts(self) -> tuple[Stack, ...]:
+        """The stack, taken apart where it holds two: the platform, and its own VMs, which are built like a member's."""
+        own = {r.urn for r in self.resources if _COMPONENTS.get(r.type) == MEMBER}
+        if not own or not any(_COMPONENTS.get(r.type) == PLATFORM for r in self.resources):
+            return (self,)
+        inside = tuple(r for r in self.resources if self._is_below(r, own))
+        outside = tuple(r for r in self.resources if not self._is_below(r, own))
+        return Stack(outside, inside), Stack(inside, outside)
+
+    def _is_below(self, resource: Resource, ancestors: set[str]) -> bool:
+        at: Resource | None = resource
+        while at is not None and at.urn not in ancestors:
+            at = self.by_urn.get(at.parent)
+        return at is not None
 
     def kind(self, *kinds: str) -> tuple[Resource, ...]:
         """The resources of these kinds."""
@@ -162,7 +182,14 @@ class Stack:
         """Names of the platform's tags of one category that a resource carries."""
         names = {tag_id: name for name, tag_id in (self.platform("tag_ids").get(category) or {}).items()}
         carried = vm.inputs.get("tags")
+        if isinstance(carried, list) and Hidden.UNKNOWN in carried:
+            # The platform's own tags, before they are made: by what the value comes from.
+            made = (tag for tag in self._referred(vm, "tags", "Tag") if self._is_in(tag, category))
+            return tuple(str(tag.inputs.get("name")) for tag in made)
         return tuple(names[tag] for tag in carried if tag in names) if isinstance(carried, list) else ()
+
+    def _is_in(self, tag: Resource, category: str) -> bool:
+        return any(made.inputs.get("name") == category for made in self._referred(tag, "categoryId", "TagCategory"))
 
     def _referred(self, resource: Resource, property_: str, kind: str) -> tuple[Resource, ...]:
         found = (self.by_urn.get(urn) for urn in sorted(resource.refers.get(property_, ())))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pulumi
 import pulumi_vsphere as vsphere
 
@@ -40,6 +42,12 @@ class DataCentre:
         self._plan = plan
         self._hosts: dict[str, pulumi.Output[str]] = {}
         self._templates: dict[str, pulumi.Output[vsphere.GetVirtualMachineResult]] = {}
+
+    def settled(self, cluster_id: pulumi.Output[str]) -> DataCentre:
+        """The same, for what must wait until the platform's stack has set the cluster up."""
+        same = copy.copy(self)
+        same.cluster_id = cluster_id
+        return same
 
     def host_id(self, name: str) -> pulumi.Output[str]:
         """The id of a hypervisor host."""

@@ -1,4 +1,7 @@
-"""A member's stack: everything that is the member's own. It never creates shared things."""
+"""A member's stack: everything that is the member's own. It never creates shared things.
+
+The platform's own VMs are such a component, too, in the platform's stack.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ksm_onboard.planning.plan import MemberPlan, Plan
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import DataCentre
 from ksm_onboard.provisioning.growth import DiskGrowth
-from ksm_onboard.provisioning.platform import PlatformIds
+from ksm_onboard.provisioning.platform import PlatformReference
 from ksm_onboard.provisioning.server import Server
 
 # Storage DRS keeps to storage policies strictly (2), not merely where it can (1): vSphere Resource Management.
@@ -25,16 +28,18 @@ class MemberStack(pulumi.ComponentResource):
     def __init__(
         self,
         plan: Plan,
-        platform: PlatformIds,
+        platform: PlatformReference,
         customisation: Customisation,
         growth: DiskGrowth,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        centre: DataCentre | None = None,
     ) -> None:
         member = plan.member
         super().__init__("ksm:member:Member", member.key, _for_the_policies(member, platform), opts)
         self._child = pulumi.ResourceOptions(parent=self)
         self._platform = platform
-        self._centre = DataCentre(plan.platform, self)
+        self._centre = centre or DataCentre(plan.platform, self)
         self._own_tags = self._tags(member)
         self.folder = self._folder(member)
         self.resource_pool = self._resource_pool(member)
@@ -262,7 +267,7 @@ class MemberStack(pulumi.ComponentResource):
         return [self.servers[name].vm.id for name in names]
 
 
-def _for_the_policies(member: MemberPlan, platform: PlatformIds) -> dict[str, Any]:
+def _for_the_policies(member: MemberPlan, platform: PlatformReference) -> dict[str, Any]:
     """What the policy pack cannot see in resources: need for protection, exceptions, and whom ids belong to."""
     protection = member.protection
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import pulumi
 import pulumi_vsphere as vsphere
@@ -46,7 +46,7 @@ class PlatformStack(pulumi.ComponentResource):
         super().__init__("ksm:platform:Platform", plan.key, None, opts)
         self._plan = plan
         self._child = pulumi.ResourceOptions(parent=self)
-        self._centre = DataCentre(plan, self)
+        self.centre = DataCentre(plan, self)
         self.categories: dict[str, vsphere.TagCategory] = {}
         self.tags: dict[str, dict[str, vsphere.Tag]] = {}
         self._tag_categories(plan)
@@ -111,7 +111,7 @@ class PlatformStack(pulumi.ComponentResource):
         return vsphere.ComputeCluster(
             plan.cluster,
             name=plan.cluster,
-            datacenter_id=self._centre.id,
+            datacenter_id=self.centre.id,
             drs_enabled=True,
             drs_automation_level="fullyAutomated",
             drs_migration_threshold=settings.drs_migration_threshold,
@@ -144,7 +144,7 @@ class PlatformStack(pulumi.ComponentResource):
                 section.host_group,
                 name=section.host_group,
                 compute_cluster_id=self.cluster.id,
-                host_system_ids=[self._centre.host_id(host) for host in section.hosts],
+                host_system_ids=[self.centre.host_id(host) for host in section.hosts],
                 opts=self._child,
             )
             for section in plan.sections
@@ -157,9 +157,56 @@ class PlatformStack(pulumi.ComponentResource):
         }
 
 
+class PlatformReference(Protocol):
+    """What whoever builds on the platform needs of it: ids by the plan's names."""
+
+    def for_the_policies(self) -> dict[str, Any]:
+        """Everything, by the names of the platform's outputs: in a preview, rules know resources by ids only."""
+
+    def category(self, name: str) -> pulumi.Output[str]:
+        """A tag category's id."""
+
+    def tag(self, category: str, name: str) -> pulumi.Output[str]:
+        """A tag's id."""
+
+    def policy(self, tier: str) -> pulumi.Output[str]:
+        """A storage tier's policy."""
+
+    def host_group(self, section: str) -> pulumi.Output[str]:
+        """The name of a fire section's host group."""
+
+    def role(self, name: str) -> pulumi.Output[str]:
+        """A role's id."""
+
+
+@dataclass(frozen=True)
+class SameStack:
+    """The platform, for what its own stack builds on it: its VMs."""
+
+    _made: PlatformStack
+
+    def for_the_policies(self) -> dict[str, Any]:
+        return self._made.outputs()
+
+    def category(self, name: str) -> pulumi.Output[str]:
+        return self._made.categories[name].id
+
+    def tag(self, category: str, name: str) -> pulumi.Output[str]:
+        return self._made.tags[category][name].id
+
+    def policy(self, tier: str) -> pulumi.Output[str]:
+        return self._made.policies[tier].id
+
+    def host_group(self, section: str) -> pulumi.Output[str]:
+        return self._made.host_groups[section].name
+
+    def role(self, name: str) -> pulumi.Output[str]:
+        return self._made.roles[name].id
+
+
 @dataclass(frozen=True)
 class PlatformIds:
-    """The platform's outputs, as a member uses them."""
+    """The platform's outputs, as a member's stack uses them."""
 
     _tags: pulumi.Output[Mapping[str, Mapping[str, str]]]
     _categories: pulumi.Output[Mapping[str, str]]
@@ -180,8 +227,7 @@ class PlatformIds:
             _tiers=platform.require_output("tiers"),
         )
 
-    def for_the_policies(self) -> dict[str, pulumi.Output[Any]]:
-        """Everything, by the names of the platform's outputs: in a preview, rules know resources by ids only."""
+    def for_the_policies(self) -> dict[str, Any]:
         return {
             "tag_ids": self._tags,
             "category_ids": self._categories,

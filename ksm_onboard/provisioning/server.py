@@ -12,7 +12,7 @@ from ksm_onboard.planning.plan import DataDiskPlan, ServerPlan
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.data_centre import DataCentre
 from ksm_onboard.provisioning.growth import DiskGrowth
-from ksm_onboard.provisioning.platform import PlatformIds
+from ksm_onboard.provisioning.platform import PlatformReference
 
 # Minutes, as the provider counts them; its own defaults vary from release to release.
 CLONE_TIMEOUT_MINUTES = 30
@@ -32,7 +32,7 @@ class Server(pulumi.ComponentResource):
         plan: ServerPlan,
         *,
         centre: DataCentre,
-        platform: PlatformIds,
+        platform: PlatformReference,
         customisation: Customisation,
         growth: DiskGrowth,
         datastores: Mapping[str, vsphere.NasDatastore],
@@ -128,7 +128,7 @@ class Server(pulumi.ComponentResource):
             )
         )
 
-    def _system_disk(self, platform: PlatformIds) -> vsphere.VirtualMachineDiskArgs:
+    def _system_disk(self, platform: PlatformReference) -> vsphere.VirtualMachineDiskArgs:
         return vsphere.VirtualMachineDiskArgs(
             label="disk0",
             unit_number=0,
@@ -138,7 +138,7 @@ class Server(pulumi.ComponentResource):
             storage_policy_id=platform.policy(self.plan.tier),
         )
 
-    def _attached(self, disk: DataDiskPlan, platform: PlatformIds) -> vsphere.VirtualMachineDiskArgs:
+    def _attached(self, disk: DataDiskPlan, platform: PlatformReference) -> vsphere.VirtualMachineDiskArgs:
         return vsphere.VirtualMachineDiskArgs(
             label=f"disk{disk.unit_number}",
             unit_number=disk.unit_number,

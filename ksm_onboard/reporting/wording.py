@@ -7,7 +7,7 @@ from datetime import date as calendar_day
 from datetime import datetime
 from typing import Literal
 
-from ksm_onboard.declaration.models import DevicePlatform, Location, MemberKind, ServerRole
+from ksm_onboard.declaration.models import AnyRole, DevicePlatform, Location, MemberKind
 from ksm_onboard.verifying.audit_report import Area, Reason
 
 AREAS: Mapping[Area, str] = {
@@ -41,7 +41,7 @@ KINDS: Mapping[Literal["missing", "different", "extra"], str] = {
     "extra": "nicht deklariert",
 }
 
-MEMBER_KINDS: Mapping[MemberKind, str] = {
+MEMBER_KINDS: Mapping[MemberKind | Literal["rechenzentrum"], str] = {
     "landkreis": "Landkreis",
     "landeshauptstadt": "Landeshauptstadt",
     "stadt": "Stadt",
@@ -50,16 +50,19 @@ MEMBER_KINDS: Mapping[MemberKind, str] = {
     "wohnungsgesellschaft": "Wohnungsgesellschaft",
     "zoo": "Zoo",
     "schule": "Schule",
+    "rechenzentrum": "Rechenzentrum",
 }
 
 PLATFORMS: Mapping[DevicePlatform, str] = {"linux": "Linux", "windows": "Windows", "tablet": "Tablet"}
 
-ROLES: Mapping[ServerRole, str] = {
+ROLES: Mapping[AnyRole, str] = {
     "dns": "Namensdienst (DNS)",
     "file": "Dateiserver",
     "print": "Druckserver",
     "database": "Datenbank (PostgreSQL)",
     "application": "Anwendungsserver",
+    "resolver": "Namensdienst (zentral)",
+    "time": "Zeitdienst (zentral)",
 }
 
 LOCATIONS: Mapping[Location, str] = {

@@ -11,17 +11,19 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from ksm_onboard.declaration.models import ServerRole
+from ksm_onboard.declaration.models import AnyRole
 
 HostKind = Literal["server", "workstation"]
 
 # The units that make a server what it is. PostgreSQL's own unit only starts the clusters, so one of them is asked for.
-ROLE_UNITS: dict[ServerRole, tuple[str, ...]] = {
+ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "dns": ("unbound.service",),
     "file": ("smbd.service",),
     "print": ("cups.service",),
     "database": ("postgresql@15-main.service",),
     "application": (),
+    "resolver": ("unbound.service",),
+    "time": ("chrony.service",),
 }
 # Units of packages that run as a service; a server application of which no unit is named here is proven by its package.
 PACKAGE_UNITS: dict[str, str] = {"nginx": "nginx.service"}
@@ -140,7 +142,7 @@ class HostToAsk(Seen):
     name: str
     kind: HostKind
     address: IPv4Address
-    role: ServerRole | None = None
+    role: AnyRole | None = None
     units: tuple[str, ...] = ()
     admins: tuple[str, ...] = ()
     name_servers: tuple[IPv4Address, ...] = ()

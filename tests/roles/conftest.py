@@ -98,7 +98,11 @@ class Site:
     def configure_repositories(self, **arguments: Any) -> RunResult:
         """The same for the machines that backups go to."""
         platform = self.plan.platform
-        files = render_platform_inventory(platform, self.connection, host_keys=self.host_keys)
+        own = self.own.model_copy(update={"platform": platform})
+        machines = {"servers": {s.name: {"address": str(s.address)} for s in own.member.servers}}
+        files = render_platform_inventory(
+            platform, own, self.connection, outputs={"machines": machines}, host_keys=self.host_keys
+        )
         write_inventory(self.project, platform.key, files)
         return configure(self.project, self.connection, platform.key, progress=Silent(), **arguments)
 

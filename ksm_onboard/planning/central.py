@@ -1,0 +1,40 @@
+"""The platform's central services: which of its VMs give them, and under which names and addresses. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import get_args
+
+from ksm_onboard.declaration.models import CentralRole, PlatformDeclaration, SharedZoneKey
+from ksm_onboard.planning.plan import CentralServerPlan, CentralServicePlan
+
+ZONE_TITLES: Mapping[SharedZoneKey, str] = {
+    "core": "Zentrale Dienste",
+    "edge": "Übergang zum Internet",
+    "backup": "Datensicherung",
+}
+"""German: they appear in reports."""
+
+TITLES: Mapping[CentralRole, str] = {
+    "resolver": "Namensdienst",
+    "time": "Zeitdienst",
+}
+
+
+def plan_central_services(platform: PlatformDeclaration) -> Iterator[CentralServicePlan]:
+    """Every role that a VM of the platform has, with the VMs that have it, in the order of the declaration."""
+    if (shared := platform.shared) is None:
+        return
+    for role in get_args(CentralRole):
+        servers = tuple(
+            CentralServerPlan(
+                name=f"{shared.short}-{key}",
+                fqdn=f"{shared.short}-{key}.{shared.dns_domain}",
+                address=vm.address,
+                section=vm.section,
+            )
+            for key, vm in shared.vms.items()
+            if role in vm.roles
+        )
+        if servers:
+            yield CentralServicePlan(role=role, title=TITLES[role], servers=servers)
