@@ -174,6 +174,11 @@ def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Varia
     }
 
 
+def _unsigned(platform: PlatformPlan) -> list[str]:
+    """The domain that the data centre and all members have their own domains in, for example internal."""
+    return [platform.dns_domain.rpartition(".")[2]] if platform.dns_domain else []
+
+
 def _client_networks(platform: PlatformPlan, connection: Connection) -> list[str]:
     """Who may use central services; in the lab, hosts call each other over the loopback network."""
     loopback = () if connection.guests.loopback_shift is None else (LOOPBACK,)
@@ -302,7 +307,8 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "dns_server_name_servers": [s.fqdn for s in member.servers if s.role == "dns"],
             "dns_server_reverse_zones": _reverse_zones(host.address for host in _all_hosts(member)),
             "dns_server_records": [{"name": h.fqdn, "address": str(h.address)} for h in _all_hosts(member)],
-            "dns_server_forwarders": [str(address) for address in baseline.dns_forwarders],
+            "dns_server_forwarders": [str(connection.guests.reachable_at(a)) for a in baseline.dns_forwarders],
+            "dns_server_insecure_domains": _unsigned(plan.platform),
         },
         "file_servers": {
             "file_server_listen_address": own_address,

@@ -140,7 +140,7 @@ def _pairs(file: Loaded[PlatformDeclaration], shared: SharedMachines) -> Iterato
                     hint=f"declare a second VM of the pair '{pair}' with the same roles in the other section",
                 )
             continue
-        if len({vm.section for vm in vms}) == 1 and not _bound_elsewhere(file, keys):
+        if len({vm.section for vm in vms}) == 1 and not _told(file, shared, keys, "section"):
             yield Finding(
                 rule="pair-in-one-section",
                 place=file.place("shared", "vms", last, "section"),
@@ -154,6 +154,8 @@ def _pairs(file: Loaded[PlatformDeclaration], shared: SharedMachines) -> Iterato
             ("zone", "zones", "pair-in-different-zones"),
             ("service_level", "service levels", "pair-of-different-levels"),
         ):
+            if _told(file, shared, keys, field):
+                continue
             values = {key: getattr(shared.vms[key], field) for key in keys}
             seen = {frozenset(value) if isinstance(value, tuple) else value for value in values.values()}
             if len(seen) > 1:
@@ -167,9 +169,10 @@ def _pairs(file: Loaded[PlatformDeclaration], shared: SharedMachines) -> Iterato
                 )
 
 
-def _bound_elsewhere(file: Loaded[PlatformDeclaration], keys: list[str]) -> bool:
-    """Whether a section of one of them was set aside for an error of its own."""
-    return any(file.mentions("shared", "vms", key, "section") for key in keys)
+def _told(file: Loaded[PlatformDeclaration], shared: SharedMachines, keys: list[str], field: str) -> bool:
+    """Whether ``field`` of one of them is an error of its own."""
+    unknown_zone = field == "zone" and any(shared.vms[key].zone not in shared.zones for key in keys)
+    return unknown_zone or any(file.mentions("shared", "vms", key, field) for key in keys)
 
 
 def _vm(file: Loaded[PlatformDeclaration], platform: PlatformDeclaration, key: str, vm: CentralVm) -> Iterator[Finding]:

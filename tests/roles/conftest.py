@@ -43,6 +43,8 @@ SERVERS = ("gra-dns01", "gra-file01", "gra-print01", "gra-db01", "gra-db02", "gr
 WORKSTATION = "gra-ws0001"
 REPOSITORIES = ("sn-backup02", "sn-backup03")
 """Of section B and outside: where servers in section A, gra-file01 and gra-db01, have their copies."""
+CENTRAL = ("sn-core01", "sn-core02")
+"""The platform's own VMs, of which every role is a pair."""
 LOG_SERVER = "127.128.0.1"
 """Nobody listens there: forwarding is configured, and waits."""
 
@@ -54,6 +56,7 @@ class Site:
     project: Project
     connection: Connection
     plan: Plan
+    own: Plan
     settings: HostSettings
     records: dict[str, HostRecord] = field(default_factory=dict)
 
@@ -80,6 +83,7 @@ class Site:
     def machine(self, name: str) -> Machine:
         member = self.plan.member
         everything: list[Machine] = [*member.servers, *member.workstations, *self.plan.platform.shared_servers]
+        everything += self.own.member.servers
         return next(machine for machine in everything if machine.name == name)
 
     def configure(self, **arguments: Any) -> RunResult:
@@ -161,15 +165,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     instance.sweep(LAB, Silent())
     base_image = ensure_base_image(Silent())
     proxy = acquire_apt_proxy(LAB, Silent())
+    declarations = Declarations(Project(ROOT))
+    own = declarations.own_plan()
+    assert own is not None
     site = Site(
         Project(root),
         _connection(root, proxy),
-        _one_host_for_each_role(Declarations(Project(ROOT)).plan("grabow")),
+        _one_host_for_each_role(declarations.plan("grabow")),
+        own,
         HostSettings(LAB, base_image, SHIFT, 22, apt_proxy=proxy),
     )
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(site.start, (*SERVERS, WORKSTATION, *REPOSITORIES)))
+            list(pool.map(site.start, (*SERVERS, WORKSTATION, *REPOSITORIES, *CENTRAL)))
         yield site
     finally:
         instance.sweep(LAB, Silent())

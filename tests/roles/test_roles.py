@@ -252,7 +252,12 @@ def _with_applications(site: Site, keys: tuple[str, ...], packages: dict[str, tu
     )
     changed = member.model_copy(update={"workstations": workstations, "applications": applications})
     return Site(
-        site.project, site.connection, site.plan.model_copy(update={"member": changed}), site.settings, site.records
+        site.project,
+        site.connection,
+        site.plan.model_copy(update={"member": changed}),
+        site.own,
+        site.settings,
+        site.records,
     )
 
 

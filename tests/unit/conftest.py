@@ -25,7 +25,13 @@ def checkout(tmp_path: Path) -> Project:
     """A copy of what declarations are made of, to change at will."""
     shutil.copytree(ROOT / "catalogue", tmp_path / "catalogue")
     (tmp_path / "stacks" / "allocations").mkdir(parents=True)
-    for file in ("schwerin.yaml", "grabow.yaml", "grabow.devices.csv", "allocations/grabow.yaml"):
+    for file in (
+        "schwerin.yaml",
+        "grabow.yaml",
+        "grabow.devices.csv",
+        "allocations/grabow.yaml",
+        "allocations/schwerin.yaml",
+    ):
         shutil.copy(ROOT / "stacks" / file, tmp_path / "stacks" / file)
     shutil.copy(ROOT / "Pulumi.yaml", tmp_path)
     return Project(tmp_path)

@@ -74,8 +74,10 @@ def site(this_lab: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         if file.name.split(".")[0] not in ("schwerin", "grabow"):
             file.unlink()
     declarations = Declarations(project)
+    own = declarations.own_plan()
+    assert own is not None
     inventory = data_centre(declarations.platform_plan())
-    exports = [asdict(export) for export in array_exports(declarations.plan("grabow"))]
+    exports = [asdict(export) for plan in (own, declarations.plan("grabow")) for export in array_exports(plan)]
     with served(root / "vcenter", inventory, {"exports": exports}) as vcenter:
         _connect(project, vcenter)
         site = Site(project, vcenter)

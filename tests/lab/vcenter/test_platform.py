@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from ksm_onboard.connection import CONNECTION_VARIABLE
 from ksm_onboard.lab.certificates import ensure_ssh_key
-from ksm_onboard.onboarding.lab_world import data_centre
-from ksm_onboard.planning.load import PLATFORM, load_platform
+from ksm_onboard.onboarding.lab_world import array_exports, data_centre
+from ksm_onboard.planning.load import PLATFORM, load_own, load_platform
 from ksm_onboard.planning.plan import PlatformPlan
 from ksm_onboard.project import find_project
 from ksm_onboard.provisioning.environment import POLICY_PACK_VARIABLE
 from ksm_onboard.verifying.cluster_settings import planned_settings, settings_of
-from tests.lab.vcenter.conftest import ARRAY, HERE, Stack, VCenter, new_stack, served
+from tests.lab.vcenter.conftest import HERE, Stack, VCenter, new_stack, served
 from tests.lab.vcenter.door import Door
 
 pytestmark = pytest.mark.lab
@@ -30,8 +32,14 @@ def plan() -> PlatformPlan:
 @pytest.fixture
 def schwerin(tmp_path: Path, plan: PlatformPlan) -> Iterator[VCenter]:
     """A vCenter with the declared data centre."""
-    with served(tmp_path / "vcenter", data_centre(plan), ARRAY) as running:
+    with served(tmp_path / "vcenter", data_centre(plan), _exports()) as running:
         yield running
+
+
+def _exports() -> dict[str, Any]:
+    own = load_own(find_project(HERE))
+    assert own is not None
+    return {"exports": [asdict(export) for export in array_exports(own)]}
 
 
 @pytest.fixture
@@ -67,7 +75,8 @@ def test_the_cluster_is_adopted_set_and_outlives_the_stack(
             cluster = door.cluster()
             assert settings_of(cluster.configurationEx) == planned_settings(plan.cluster_settings)
             assert sorted(host.name for host in cluster.host) == hosts
-        platform.pulumi("destroy", "--yes", "--skip-preview")
+        # Datastores are protected, like members'.
+        platform.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected")
         with Door(schwerin) as door:
             cluster = door.cluster()
             assert sorted(host.name for host in cluster.host) == hosts

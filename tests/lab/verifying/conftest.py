@@ -21,7 +21,7 @@ from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.certificates import ensure_certificates, ensure_password, ensure_ssh_key
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
 from ksm_onboard.onboarding.lab_world import array_exports, data_centre
-from ksm_onboard.planning.load import PLATFORM, load_plan
+from ksm_onboard.planning.load import PLATFORM, load_own, load_plan
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import Project, find_project
@@ -77,7 +77,9 @@ def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     ensure_password(state / "vcenter-password")
     ensure_ssh_key(state / "ops_ed25519", "ops@test")
     plan = load_plan(project, "grabow")
-    set_exports(project, LAB, array_exports(plan))
+    own = load_own(project)
+    assert own is not None
+    set_exports(project, LAB, (*array_exports(plan), *array_exports(own)))
     with _vcenter(state, json.dumps(data_centre(plan.platform))) as endpoint:
         connection_file = state / "connection.yaml"
         connection_file.write_text(

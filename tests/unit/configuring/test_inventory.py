@@ -32,6 +32,9 @@ from ksm_onboard.project import Project
 ROOT = Path(__file__).resolve().parents[3]
 SNAPSHOT = Path(__file__).parent / "snapshots" / "grabow.txt"
 GRABOW = Declarations(Project(ROOT)).plan("grabow")
+_OWN = Declarations(Project(ROOT)).own_plan()
+assert _OWN is not None
+OWN = _OWN
 WORKSTATIONS = [w.name for w in GRABOW.member.workstations if w.platform == "linux"]
 REPOSITORIES = {server.name: f"ssh-ed25519 AAAA{server.name[-2:]}" for server in GRABOW.platform.shared_servers}
 KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES}
@@ -148,15 +151,43 @@ def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
 
 def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member(lab: Connection) -> None:
     keys = {name: key for name, key in REPOSITORIES.items() if name != "sn-backup01"}
-    files = render_platform_inventory(GRABOW.platform, lab, host_keys=keys)
+    files = render_platform_inventory(GRABOW.platform, None, lab, outputs={}, host_keys=keys)
     assert hosts(files)["servers"]["children"]["backup_servers"]["hosts"] == {
         "sn-backup02": {"ansible_host": "127.96.81.12"},
         "sn-backup03": {"ansible_host": "127.96.81.13"},
     }
     assert yaml.safe_load(files["host_vars/sn-backup03.yml"])["server_baseline_data_mounts"] == ["/srv/backup"]
     assert "gra" not in as_text(files)
-    everywhere = render_platform_inventory(GRABOW.platform, make_connection(loopback_shift=None), host_keys={})
+    real = make_connection(loopback_shift=None)
+    everywhere = render_platform_inventory(GRABOW.platform, None, real, outputs={}, host_keys={})
     assert set(hosts(everywhere)["servers"]["children"]["backup_servers"]["hosts"]) == set(REPOSITORIES)
+
+
+def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
+    keys = {name: f"ssh-ed25519 AAAA{name[-2:]}" for name in ("sn-core01", "sn-core02", *REPOSITORIES)}
+    machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
+    files = render_platform_inventory(OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys)
+    for group in ("resolver_servers", "time_servers"):
+        assert hosts(files)["servers"]["children"][group]["hosts"] == {
+            "sn-core01": {"ansible_host": "127.96.0.11"},
+            "sn-core02": {"ansible_host": "127.96.0.12"},
+        }
+    resolvers = yaml.safe_load(files["group_vars/resolver_servers.yml"])
+    assert resolvers["dns_server_name_servers"] == ["sn-core01.ksm.internal", "sn-core02.ksm.internal"]
+    assert {"name": "sn-backup01.ksm.internal", "address": "10.96.81.11"} in resolvers["dns_server_records"]
+    assert "10.64.0.0/12" in resolvers["dns_server_allowed_clients"]
+    upstream = yaml.safe_load(files["group_vars/time_servers.yml"])["machine_baseline_ntp_servers"]
+    everybody = yaml.safe_load(files["group_vars/all.yml"])["machine_baseline_ntp_servers"]
+    assert "ptbtime1.ptb.de" in upstream
+    assert everybody == ["sn-core01.ksm.internal", "sn-core02.ksm.internal"]
+    assert "gra" not in as_text(files)
+
+
+def test_vms_of_the_platform_that_do_not_stand_are_not_configured(lab: Connection) -> None:
+    elsewhere = {"servers": {"sn-core01": {"address": "10.96.0.99"}}}
+    with pytest.raises(NotReadyError, match=r"sn-core01: planned at 10\.96\.0\.11, provisioned at 10\.96") as refused:
+        render_platform_inventory(OWN.platform, OWN, lab, outputs={"machines": elsewhere}, host_keys={})
+    assert "sn-core02: not provisioned" in str(refused.value)
 
 
 def test_a_pair_without_databases_still_has_a_primary(plan: Plan, lab: Connection, outputs: Mapping[str, Any]) -> None:

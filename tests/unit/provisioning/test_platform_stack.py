@@ -21,7 +21,7 @@ def test_how_many_of_each_type(platform: Platform) -> None:
         "vsphere": 1,
         "Platform": 1,
         "TagCategory": 5,
-        "Tag": 19 + 2 + 4 + 4,  # zones, fire sections, service levels, storage tiers
+        "Tag": 21 + 2 + 4 + 4,  # zones, fire sections, service levels, storage tiers
         "VmStoragePolicy": 4,
         "ComputeClusterHostGroup": 2,
         "Role": 4,
@@ -67,7 +67,7 @@ def test_storage_policies_select_datastores_by_tag(platform: Platform) -> None:
 def test_tags_belong_to_their_category(platform: Platform) -> None:
     tags = [made for made in platform[0].made if made.type.endswith(":Tag")]
     of_category = Counter(made.inputs["categoryId"] for made in tags)
-    assert of_category == {"ksm-zone.id": 19, "ksm-section.id": 2, "ksm-service-level.id": 4, "ksm-storage-tier.id": 4}
+    assert of_category == {"ksm-zone.id": 21, "ksm-section.id": 2, "ksm-service-level.id": 4, "ksm-storage-tier.id": 4}
 
 
 def test_categories_are_as_planned(platform: Platform, plan: Plan) -> None:
