@@ -5,14 +5,20 @@ Nothing here waits or does I/O: events go in, counts and lines come out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ksm_onboard.configuring.journal import Entry, Installed
 from ksm_onboard.configuring.results import HostResult
 from ksm_onboard.progress import Progress
 
 Event = Mapping[str, Any]
+
+RECORDING_TASK: Final = "desired_state"
+"""The action by which a workplace tells how it stands, at its beginning and at its end."""
+OFF: Final = ("timed out", "Connection refused", "No route to host", "Network is unreachable", "Connection reset")
+"""What ssh says of a machine that is switched off. Anything else, such as another host key, is a failure."""
 
 SHOWN_HOSTS: Final = 4
 MAX_MESSAGE: Final = 1500
@@ -31,6 +37,8 @@ _COUNTERS: Final = {
 class _Host:
     problem: str = ""
     unreachable: bool = False
+    confirmed: bool = False
+    installed: Installed = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTERS, 0))
 
@@ -38,8 +46,10 @@ class _Host:
 class Tally:
     """Adds up the events of one run."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, keep: Callable[[Entry], None] = lambda _: None) -> None:
+        """``keep`` is told at once how each workplace came out, and again should that change."""
         self._progress = progress
+        self._keep = keep
         self._hosts: dict[str, _Host] = {}
         self._items: dict[str, list[str]] = {}
         self._stats: Event | None = None
@@ -81,7 +91,8 @@ class Tally:
             **counts,
             problems=(host.problem,) if wrong else (),
             notes=tuple(host.notes),
-            applications=tuple(applications.get(name, ())),
+            applications=tuple(sorted(host.installed)) or tuple(applications.get(name, ())),
+            confirmed=host.confirmed,
         )
 
     # --- one method per kind of event; the names are ansible-runner's -----------------------
@@ -109,6 +120,16 @@ class Tally:
             self._changed.append(data["host"])
         if data.get("task_action") == "ansible.builtin.debug":
             self._note(data)
+        if data.get("task_action") == RECORDING_TASK:
+            self._told(data, host)
+
+    def _told(self, data: Event, host: _Host) -> None:
+        res = data.get("res") or {}
+        if "confirmed" in res and not res["confirmed"]:
+            return
+        host.confirmed = bool(res.get("confirmed"))
+        host.installed = res.get("installed") or {}
+        self._keep(Entry(host=data["host"], state="done", confirmed=host.confirmed, installed=host.installed))
 
     def _on_runner_item_on_ok(self, data: Event) -> None:
         if data.get("task_action") == "ansible.builtin.debug":
@@ -129,12 +150,17 @@ class Tally:
         text = "; ".join(items) if items else _message(data.get("res") or {})
         host.problem = text if text.startswith(f"{data['host']}: ") else f"{data['host']}: {self._task}: {text}"
         self._progress.line(host.problem)
+        res = data.get("res") or {}
+        self._keep(Entry(host=data["host"], state="failed", reason=host.problem, installed=res.get("installed") or {}))
 
     def _on_runner_on_unreachable(self, data: Event) -> None:
         host = self._done(data)
         host.counts["unreachable"] += 1
-        host.problem = f"{data['host']}: cannot be reached: {_message(data.get('res') or {})}"
+        why = _message(data.get("res") or {})
+        host.problem = f"{data['host']}: cannot be reached: {why}"
         self._progress.line(host.problem)
+        off = any(words in why for words in OFF)
+        self._keep(Entry(host=data["host"], state="off" if off else "failed", reason=host.problem))
 
     def _on_playbook_on_stats(self, data: Event) -> None:
         self._tell_changes()

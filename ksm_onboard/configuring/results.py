@@ -30,7 +30,10 @@ class _Record(BaseModel):
 
 
 class HostResult(_Record):
-    """What one host did: numbers of tasks, messages for people, and the applications it was made sure to have."""
+    """What one host did: numbers of tasks, messages for people, and the applications it was made sure to have.
+
+    ``confirmed``: it was found as it was left and as it shall be, and left alone.
+    """
 
     ok: int = 0
     changed: int = 0
@@ -40,6 +43,7 @@ class HostResult(_Record):
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     applications: tuple[str, ...] = ()
+    confirmed: bool = False
 
 
 class RunResult(_Record):

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ from ansible_runner.runner import Runner
 
 from ksm_onboard.configuring import processes, results
 from ksm_onboard.configuring.events import Event, Tally
+from ksm_onboard.configuring.journal import Entry, Journal
 from ksm_onboard.configuring.results import RunRecord, RunResult, runs_dir
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import InterruptedRunError, NotReadyError, OnboardError
@@ -59,11 +60,15 @@ def configure(
     check: bool = False,
     limit: str | None = None,
     tags: str | None = None,
+    full: bool = False,
+    told: Callable[[Entry], None] = lambda _: None,
     timeout_s: float | None = None,
 ) -> RunResult:
     """Run the playbook over the member's inventory and return the result, which is also kept in the run's folder.
 
     ``check`` only looks what would change. ``limit`` and ``tags`` are Ansible's. ``timeout_s`` ends the run as failed.
+    ``full`` also runs everything on workplaces that are as they were left. How each workplace came out is written into
+    the journal at once, and ``told``.
     A host that fails or cannot be reached does not keep the others from going on; the result is then ``failed``.
     Raises NotReadyError without an inventory or Ansible, OnboardError while another run over the member's machines goes
     on, and InterruptedRunError (after the result was kept) on Ctrl-C or SIGTERM.
@@ -76,11 +81,18 @@ def configure(
             member=member, run_id=uuid.uuid4().hex[:12], started=_now(), check=check, limit=limit, tags=tags
         )
         folder = results.begin(runs, record)
-        tally = Tally(progress)
+        journal = Journal(runs)
+
+        def keep(entry: Entry) -> None:
+            if not check:
+                journal.add(entry)
+            told(entry)
+
+        tally = Tally(progress, keep)
         with _sigterm_is_ctrl_c():
             # A short path: the names of sockets are limited to some 100 characters.
             sockets = Path(tempfile.mkdtemp(prefix=processes.sockets_prefix(record.run_id)))
-            config = _runner_config(project, inventory, folder, record, sockets)
+            config = _runner_config(project, inventory, folder, record, sockets, full=full)
             end = _watch(config, record.run_id, tally, progress, timeout_s)
         result = _result(record, tally, end, folder)
         results.end(folder, result)
@@ -157,7 +169,10 @@ def _clear_up_after_killed_runs(runs: Path) -> None:
             results.end(folder, results.read(folder))
 
 
-def _runner_config(project: Project, inventory: Path, folder: Path, record: RunRecord, sockets: Path) -> RunnerConfig:
+def _runner_config(
+    project: Project, inventory: Path, folder: Path, record: RunRecord, sockets: Path, *, full: bool
+) -> RunnerConfig:
+    options = [*(["--check"] if record.check else []), *(["--extra-vars desired_state_full=true"] if full else [])]
     config = RunnerConfig(
         private_data_dir=str(folder),
         project_dir=str(project.root),
@@ -166,7 +181,7 @@ def _runner_config(project: Project, inventory: Path, folder: Path, record: RunR
         ident="ansible",
         limit=record.limit,
         tags=record.tags,
-        cmdline="--check" if record.check else None,
+        cmdline=" ".join(options) or None,
         fact_cache_type="memory",
         quiet=True,
     )

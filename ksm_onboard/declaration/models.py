@@ -74,6 +74,9 @@ Network = Annotated[
 ]
 Day = Annotated[date, _written(DAY_PATTERN, "not_a_day", "a day is written as year-month-day, for example 2027-03-01")]
 
+DAY_TIME_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+DayTime = Annotated[str, StringConstraints(pattern=DAY_TIME_PATTERN)]
+
 FlowEnd = Annotated[
     str,
     StringConstraints(
@@ -110,6 +113,7 @@ PATTERNS_IN_WORDS = {
     PATH_PATTERN: "a path from the root without .. and without a slash at its end, for example /srv/data",
     SHORT_PATTERN: "two to four lower-case letters",
     SERIAL_PATTERN: "letters, digits and . / _ -, 2 to 40 characters",
+    DAY_TIME_PATTERN: 'hours and minutes between quotes, for example "18:00"',
     MAC_PATTERN: "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",
     OLD_NAME_PATTERN: "the old device's name: letters, digits and . _ -, at most 63 characters",
     SERVICE_LEVEL_PATTERN: "1, 2, 3 or 4",
@@ -360,6 +364,13 @@ class Profile(Declared):
     without_applications: tuple[Key, ...] = Field(default=(), description="never on workstations of this profile")
 
 
+class Window(Declared):
+    """Hours of the day in which workplaces may be switched over, in local time."""
+
+    begins: DayTime = Field(description='for example "18:00"')
+    ends: DayTime = Field(description='for example "06:00": before it begins means the next morning')
+
+
 class Wave(Declared):
     """A group of devices that are switched over together."""
 
@@ -367,6 +378,13 @@ class Wave(Declared):
     first_day: Day | None = Field(default=None, description="for example 2027-03-01; left out: not fixed yet")
     last_day: Day | None = Field(default=None, description="last day of the switch-over, included")
     after: tuple[Key, ...] = Field(default=(), description="waves that must be finished before this one begins")
+    max_failed_percent: StrictInt = Field(
+        default=10, ge=0, le=100, description="more failed workplaces than that keep the next wave from beginning"
+    )
+    blocking_applications: tuple[Key, ...] = Field(
+        default=(), description="applications that no workplace may lack before the next wave begins"
+    )
+    window: Window | None = Field(default=None, description="hours in which it may run; left out: at any time")
 
 
 class Freeze(Declared):

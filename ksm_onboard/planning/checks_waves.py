@@ -23,6 +23,10 @@ def _predecessors(scope: Scope) -> Iterator[Finding]:
             if earlier not in waves and not scope.file.mentions("waves", earlier):
                 place = scope.file.place("waves", key, "after", index)
                 yield unknown("wave-unknown", f"{key}: the wave", earlier, waves, place)
+        for index, application in enumerate(wave.blocking_applications):
+            if application not in scope.catalogue:
+                place = scope.file.place("waves", key, "blocking_applications", index)
+                yield unknown("application-unknown", f"{key}: the application", application, scope.catalogue, place)
     for ring in _rings(waves):
         yield Finding(
             rule="wave-cycle",

@@ -6,7 +6,7 @@ The same declarations give the same plan, byte for byte. Units stand in the name
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, time
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
@@ -591,14 +591,28 @@ class WorkstationPlan(Planned):
     replaces: str | None = None
 
 
+class WindowPlan(Planned):
+    """Hours of the day in which devices are switched over, in local time; over midnight if it ends before it begins."""
+
+    begins: time
+    ends: time
+
+
 class WavePlan(Planned):
-    """Devices that are switched over together; ``after`` names the waves that come first. Days may be open."""
+    """Devices that are switched over together; ``after`` names the waves that come first. Days may be open.
+
+    The next wave begins only if at most ``max_failed_percent`` of those that were reached failed, and none of them
+    lacks one of the ``blocking_applications``.
+    """
 
     key: str
     title: str
     first_day: date | None
     last_day: date | None
     after: tuple[str, ...]
+    max_failed_percent: int = 10
+    blocking_applications: tuple[str, ...] = ()
+    window: WindowPlan | None = None
 
 
 class FreezePlan(Planned):
