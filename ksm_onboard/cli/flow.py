@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from ksm_onboard.cli import terminal
 from ksm_onboard.cli.declarations import Json, MemberKey
+from ksm_onboard.cli.rollout import Chosen, as_json, roll_out, show_rolled
 from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the_lab, planned, shared_machines
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import last_run
@@ -61,13 +62,39 @@ def up(member: MemberOrPlatform, json: Json = False) -> None:
 
 def configure(
     member: MemberOrPlatform,
+    *,
     check: Annotated[bool, typer.Option("--check", help="only look what would change")] = False,
-    limit: Annotated[str | None, typer.Option(help="Ansible pattern of hosts or groups")] = None,
+    limit: Annotated[
+        str | None, typer.Option(help="Ansible pattern of hosts or groups; with waves: host names")
+    ] = None,
     tags: Annotated[str | None, typer.Option(help="Ansible tags")] = None,
+    full: Annotated[bool, typer.Option("--full", help="also workplaces that are as they were left")] = False,
+    wave: Annotated[str | None, typer.Option(metavar="WAVE", help="only this wave, or all: one after another")] = None,
+    due: Annotated[bool, typer.Option("--due", help="what failed, was off or was not tried in waves so far")] = False,
+    application: Annotated[
+        str | None, typer.Option(metavar="APPLICATION", help="only workplaces that are given it")
+    ] = None,
+    rollback: Annotated[bool, typer.Option("--rollback", help="take the application back from them")] = False,
+    give_back: Annotated[bool, typer.Option("--give-back", help="undo --rollback")] = False,
+    unscheduled: Annotated[
+        bool, typer.Option("--unscheduled", help="do not wait for the wave's first day and maintenance window")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Refresh the inventory and configure servers and workstations with Ansible, or the data centre's own machines."""
+    """Refresh the inventory and configure servers and workstations with Ansible, or the data centre's own machines.
+
+    With --wave and --due only workplaces: freezes, gates between waves and the hosts' own word are minded.
+    """
     progress = terminal.TerminalProgress()
+    if wave is not None or due or application is not None or rollback or give_back or unscheduled:
+        if check or tags is not None or member == PLATFORM:
+            raise typer.BadParameter("--check, --tags and the platform know no waves, nor applications of workplaces")
+        chosen = Chosen(limit, wave, application, full, unscheduled, due, rollback, give_back)
+        rolled = roll_out(planned(member), chosen, progress)
+        if json:
+            terminal.print_json([as_json(one) for one in rolled])
+        show_rolled(rolled)
+        raise typer.Exit(ExitCode.FAILED if any(one.closed or one.failed for one in rolled) else ExitCode.OK)
     if member == PLATFORM:
         shared = shared_machines(progress)
         if shared.connection.simulated:
@@ -77,7 +104,8 @@ def configure(
         result = done
     else:
         plan = planned(member)
-        result = find_surroundings().onboarding(plan, progress).configure(check=check, limit=limit, tags=tags)
+        onboarding = find_surroundings().onboarding(plan, progress)
+        result = onboarding.configure(check=check, limit=limit, tags=tags, full=full)
     if json:
         terminal.print_json(result.model_dump(mode="json"))
     _show_run(result)

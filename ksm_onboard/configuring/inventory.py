@@ -77,6 +77,7 @@ def render_inventory(
     host_keys: Mapping[str, str],
     secrets: Path,
     workstations: Collection[str] | None = None,
+    withheld: Mapping[str, Collection[str]] | None = None,
 ) -> Files:
     """The files of a member's inventory.
 
@@ -84,6 +85,7 @@ def render_inventory(
     ``host_keys`` maps host names to ssh host keys ("ssh-ed25519 AAAA…"). ``secrets`` is the folder
     that keeps generated passwords. ``workstations`` names the workplaces that exist; None means all;
     the others, and all machines that do not run Linux, are listed in groups of their own that no play targets.
+    ``withheld`` names applications that were taken back, and the workplaces that they are not given to.
     Raises NotReadyError if a planned server was not provisioned, or with another address.
     """
     member = plan.member
@@ -101,7 +103,9 @@ def render_inventory(
             **_backup_variables(plan, connection, server, host_keys, secrets),
         }
     for workstation in present:
-        files[f"host_vars/{workstation.name}.yml"] = _applications(member, workstation.applications)
+        taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
+        given = tuple(key for key in workstation.applications if key not in taken_back)
+        files[f"host_vars/{workstation.name}.yml"] = _applications(member, given)
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present, *repositories), host_keys)
     return dict(sorted(rendered.items()))

@@ -6,7 +6,7 @@ protocol). In the lab the workstations are started in between, since nobody else
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,7 +21,8 @@ from ksm_onboard.configuring.inventory import (
     secrets_dir,
     write_inventory,
 )
-from ksm_onboard.configuring.results import RunResult
+from ksm_onboard.configuring.journal import Entry, Journal
+from ksm_onboard.configuring.results import RunResult, runs_dir
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError, OnboardError
@@ -45,7 +46,10 @@ from ksm_onboard.reporting.documents import Documents, write_documents
 from ksm_onboard.reporting.protocol import summarise
 from ksm_onboard.vcenter import host_keys, session
 from ksm_onboard.verifying.audit import load_audit, reports_dir, save_audit, verify
+from ksm_onboard.verifying.audit_hosts import hosts_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport
+from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
+from ksm_onboard.verifying.hosts import ask_hosts
 from ksm_onboard.verifying.restores import (
     Attempt,
     copies_of,
@@ -132,19 +136,48 @@ class Onboarding:
             outputs=self._driver.outputs(self.member),
             host_keys=self._host_keys(),
             secrets=secrets_dir(self.project, self.connection, self.member),
-            workstations=self._present_workstations(),
+            workstations=self.existing_workstations(),
+            withheld=self._journal().withheld,
         )
         return write_inventory(self.project, self.member, files)
 
-    def configure(self, *, check: bool = False, limit: str | None = None, tags: str | None = None) -> RunResult:
-        """Refresh the inventory and run the playbook. The result may be ``failed``; it names what went wrong."""
+    def configure(
+        self,
+        *,
+        check: bool = False,
+        limit: str | None = None,
+        tags: str | None = None,
+        full: bool = False,
+        told: Callable[[Entry], None] = lambda _: None,
+    ) -> RunResult:
+        """Refresh the inventory and run the playbook. The result may be ``failed``; it names what went wrong.
+
+        ``full``: also where nothing has changed since the last run. ``told``: how each workplace comes out, at once.
+        """
         self.progress.step(f"inventory of {self.member}")
         changed = self.refresh_inventory()
         self.progress.line(f"inventories/{self.member}: {'written' if changed else 'unchanged'}")
         self.progress.step(f"configure the machines of {self.member}" + (" (only looking)" if check else ""))
         return configure(
-            self.project, self.connection, self.member, progress=self.progress, check=check, limit=limit, tags=tags
+            self.project,
+            self.connection,
+            self.member,
+            progress=self.progress,
+            check=check,
+            limit=limit,
+            tags=tags,
+            full=full,
+            told=told,
         )
+
+    def ask_workstations(self, names: Collection[str]) -> dict[str, HostFacts | str]:
+        """What workplaces say of themselves, by other means than Ansible; a text says why one did not answer."""
+        hosts = [host for host in hosts_to_ask(self.plan, self.connection, ()) if host.name in names]
+        answers = ask_hosts(hosts, self.connection.guests, self._known_hosts(), self.progress)
+        return {answer.name: answer.reason if isinstance(answer, HostSilent) else answer for answer in answers}
+
+    def _journal(self) -> Journal:
+        return Journal(runs_dir(self.project, self.connection, self.member))
 
     # --- restore test -----------------------------------------------------------------------
 
@@ -176,7 +209,7 @@ class Onboarding:
     def verify(self) -> AuditReport:
         """Audit vCenter and hosts against the plan, by other means than those that wrote; kept for the protocol."""
         known_hosts = self._known_hosts()
-        present = self._present_workstations()
+        present = self.existing_workstations()
         absent = () if present is None else [w.name for w in self.plan.member.workstations if w.name not in present]
         audit = verify(
             self.plan,
@@ -243,7 +276,7 @@ class Onboarding:
             if host.kind is HostKind.WORKSTATION and host.state is HostState.RUNNING and host.name in wanted
         }
 
-    def _present_workstations(self) -> set[str] | None:
+    def existing_workstations(self) -> set[str] | None:
         """The workstations that exist: in the lab those that run, in a real data centre all (None)."""
         return set(self._lab_workstations()) if self.connection.simulated else None
 

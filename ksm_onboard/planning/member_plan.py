@@ -137,6 +137,7 @@ def plan_member(
                     uncertain=catalogue[key].application.uncertain,
                     in_browser=catalogue[key].application.in_browser,
                     url=declaration.web_addresses.get(key) or catalogue[key].application.url,
+                    requires=catalogue[key].application.requires,
                 )
                 for key in sorted(used)
             ),

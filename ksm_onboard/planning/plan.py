@@ -668,6 +668,7 @@ class ApplicationPlan(Planned):
     uncertain: tuple[str, ...]
     in_browser: bool = False
     url: str | None = None
+    requires: tuple[str, ...] = ()
 
 
 class BackupPlan(Planned):

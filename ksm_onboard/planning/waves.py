@@ -69,12 +69,14 @@ def in_order(member: MemberPlan) -> tuple[str, ...]:
     return tuple(done)
 
 
-def gate(member: MemberPlan, wave: WavePlan, standings: Standings, begun: Collection[str]) -> str:
-    """Why the waves after ``wave`` may not begin; empty if they may.
+def gate(
+    member: MemberPlan, wave: WavePlan, standings: Standings, begun: Collection[str], ignoring: Collection[str] = ()
+) -> str:
+    """Why the waves after ``wave`` may not begin; empty if they may. ``ignoring`` workplaces that keep still.
 
     Counted are the workplaces that were reached: those that are off stay due and hold nobody up, unless all are off.
     """
-    machines = of_wave(member, wave.key)
+    machines = [machine for machine in of_wave(member, wave.key) if machine.name not in ignoring]
     if not machines:
         return ""
     if wave.key not in begun:
@@ -118,15 +120,16 @@ def decide(
     if key not in waves:
         return Decision(refusal=f"{member.key} has no wave '{key}'", hint=f"its waves: {', '.join(waves) or 'none'}")
     wave = waves[key]
+    still = dict(frozen(member, member.workstations, now.date()))
     for earlier in before(member, wave):
-        if closed := gate(member, waves[earlier], standings, begun):
+        if closed := gate(member, waves[earlier], standings, begun, still):
             return Decision(
                 refusal=closed,
                 hint=f"put it right and run: ksm-onboard configure {member.key} --wave {earlier}",
             )
     if not unscheduled and (early := _too_early(wave, now)):
         return Decision(refusal=early, hint="run it then, or now all the same with --unscheduled")
-    held = dict(frozen(member, of_wave(member, key), now.date()))
+    held = {machine.name: still[machine.name] for machine in of_wave(member, key) if machine.name in still}
     hosts = tuple(machine.name for machine in of_wave(member, key) if machine.name not in held)
     if held and not hosts:
         return Decision(held=held, refusal=f"all of wave '{key}' keeps still: {next(iter(held.values()))}",
