@@ -41,6 +41,15 @@ class Entry(BaseModel):
         """The declared applications of which a part is not installed."""
         return tuple(sorted(key for key, parts in self.installed.items() if None in parts.values()))
 
+    @property
+    def versions(self) -> dict[str, str | None]:
+        """The applications that are installed whole, with the versions of their parts."""
+        return {
+            key: ", ".join(version for version in parts.values() if version) or None
+            for key, parts in self.installed.items()
+            if None not in parts.values()
+        }
+
 
 class WaveEntry(BaseModel):
     """That a wave was begun or ended."""
