@@ -44,6 +44,25 @@ def test_the_second_run_changes_nothing(runs: Runs) -> None:
     assert runs.again.changed == 0
 
 
+def test_an_unchanged_workplace_is_confirmed_with_one_task(runs: Runs) -> None:
+    again = runs.again.hosts[WORKSTATION]
+    assert again.confirmed
+    assert (again.ok, again.skipped) == (1, 0)
+    assert not runs.converge.hosts[WORKSTATION].confirmed
+    assert again.applications == runs.converge.hosts[WORKSTATION].applications
+
+
+def test_a_workplace_that_somebody_changed_is_not_confirmed_but_put_right(site: Site, runs: Runs) -> None:
+    assert runs.again.hosts[WORKSTATION].confirmed
+    site.on(WORKSTATION, "sudo apt-get -q -y remove 7zip && echo pool evil.example | sudo tee /etc/chrony/chrony.conf")
+    put_right = site.configure(limit=WORKSTATION)
+    assert put_right.status == "finished", put_right.problems
+    assert not put_right.hosts[WORKSTATION].confirmed
+    assert "server ntp-a.ksm.internal iburst" in site.on(WORKSTATION, "cat /etc/chrony/chrony.conf")
+    assert site.on(WORKSTATION, "dpkg-query -W -f '${db:Status-Abbrev}' 7zip").startswith("ii")
+    assert site.configure(limit=WORKSTATION).hosts[WORKSTATION].confirmed
+
+
 def test_no_secret_is_in_the_runs_folders(site: Site, runs: Runs) -> None:
     secrets = [path.read_text().split()[0] for path in site.secrets.iterdir() if not path.name.endswith(".lock")]
     assert len(secrets) == 5 and all(len(secret) == 32 for secret in secrets)
@@ -90,7 +109,7 @@ def test_machine_baseline(site: Site) -> None:
 
 
 def test_a_machine_without_a_clock_says_so(runs: Runs) -> None:
-    assert any("no clock of its own" in note for note in runs.again.hosts[WORKSTATION].notes)
+    assert any("no clock of its own" in note for note in runs.converge.hosts[WORKSTATION].notes)
 
 
 # --- one role each ------------------------------------------------------------------------
