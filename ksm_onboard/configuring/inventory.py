@@ -145,7 +145,7 @@ def render_platform_inventory(
         "group_vars/all.yml": _everywhere(platform.baseline, connection),
         "group_vars/resolver_servers.yml": _resolver_variables(platform, connection),
         "group_vars/time_servers.yml": {
-            "machine_baseline_ntp_servers": list(platform.baseline.upstream_time),
+            "machine_baseline_ntp_servers": _of_the_world(platform.baseline.upstream_time, connection),
             "machine_baseline_serves_time": True,
             "time_server_listen_address": "{{ ansible_host }}",
             "time_server_clients": _client_networks(platform, connection),
@@ -173,9 +173,14 @@ def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Varia
         "dns_server_name_servers": [server.fqdn for server in platform.central_servers("resolver")],
         "dns_server_reverse_zones": _reverse_zones(machines.values()),
         "dns_server_records": [{"name": name, "address": str(address)} for name, address in machines.items()],
-        "dns_server_forwarders": [str(address) for address in platform.baseline.upstream_dns],
+        "dns_server_forwarders": _of_the_world(platform.baseline.upstream_dns, connection),
         "dns_server_members_dir": MEMBERS_ZONES,
     }
+
+
+def _of_the_world(servers: Iterable[str | IPv4Address], connection: Connection) -> list[str]:
+    """Servers outside the data centre. A lab has none: its hosts never send anything beyond the machine."""
+    return [] if connection.simulated else [str(server) for server in servers]
 
 
 def _unsigned(platform: PlatformPlan) -> list[str]:

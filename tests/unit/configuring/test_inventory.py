@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -176,11 +177,24 @@ def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
     assert resolvers["dns_server_name_servers"] == ["sn-core01.ksm.internal", "sn-core02.ksm.internal"]
     assert {"name": "sn-backup01.ksm.internal", "address": "10.96.81.11"} in resolvers["dns_server_records"]
     assert "10.64.0.0/12" in resolvers["dns_server_allowed_clients"]
-    upstream = yaml.safe_load(files["group_vars/time_servers.yml"])["machine_baseline_ntp_servers"]
     everybody = yaml.safe_load(files["group_vars/all.yml"])["machine_baseline_ntp_servers"]
-    assert "ptbtime1.ptb.de" in upstream
     assert everybody == ["sn-core01.ksm.internal", "sn-core02.ksm.internal"]
     assert "gra" not in as_text(files)
+
+
+def test_central_services_ask_the_world_only_from_a_real_data_centre(lab: Connection) -> None:
+    baseline = OWN.platform.baseline.model_copy(update={"upstream_dns": (IPv4Address("192.0.2.53"),)})
+    platform = OWN.platform.model_copy(update={"baseline": baseline})
+    machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
+    asked = []
+    for connection in (lab, make_connection(loopback_shift=None)):
+        files = render_platform_inventory(platform, OWN, connection, outputs={"machines": machines}, host_keys={})
+        time = yaml.safe_load(files["group_vars/time_servers.yml"])
+        names = yaml.safe_load(files["group_vars/resolver_servers.yml"])
+        asked.append((time["machine_baseline_ntp_servers"], names["dns_server_forwarders"]))
+    [nobody, world] = asked
+    assert nobody == ([], [])
+    assert world == (["ptbtime1.ptb.de", "ptbtime2.ptb.de", "ptbtime3.ptb.de"], ["192.0.2.53"])
 
 
 def test_vms_of_the_platform_that_do_not_stand_are_not_configured(lab: Connection) -> None:
