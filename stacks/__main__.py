@@ -35,6 +35,7 @@ def main() -> None:
         platform = PlatformStack(load_platform(project), options)
         built = [platform]
         if (own := load_own(project)) is not None:
+            require_room(project, connection, own)
             built.append(OwnMachines(own, platform, customisation, growth, options))
     else:
         plan = load_plan(project, stack)

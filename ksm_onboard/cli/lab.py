@@ -39,7 +39,7 @@ def setup() -> None:
 
 @app.command()
 def up() -> None:
-    """Start the lab, unless it is up already; its array exports the datastores of all members that can be planned."""
+    """Start the lab, unless it is up already; its array exports all datastores that can be planned."""
     declarations, name, progress = Declarations(find_project()), lab_name(), terminal.TerminalProgress()
     inventory = data_centre(declarations.platform_plan())
     started = instance.up(declarations.project, name, inventory, shift=lab_shift(name), progress=progress)

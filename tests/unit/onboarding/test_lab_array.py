@@ -35,9 +35,12 @@ def test_every_datastore_of_every_member_is_exported(verbund: Project) -> None:
     declarations = Declarations(verbund)
     export_all(declarations, "lab", said)
     planned = [declarations.plan(key) for key in declarations.member_keys]
-    assert len(planned) > 2
-    assert exported(verbund) == {export.path for plan in planned for export in array_exports(plan)}
-    assert said.lines == [f"the lab's array exports the datastores of {len(planned)} members (simulated)"]
+    own = declarations.own_plan()
+    assert len(planned) > 2 and own is not None
+    assert exported(verbund) == {export.path for plan in (own, *planned) for export in array_exports(plan)}
+    assert said.lines == [
+        f"the lab's array exports the datastores of the platform and {len(planned)} members (simulated)"
+    ]
     export_all(declarations, "lab", again := Told())
     assert again.lines == []
 
