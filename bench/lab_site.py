@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.driver import Driver
+from ksm_onboard.provisioning.environment import engine_environment
 from tests.lab.vcenter.conftest import VCenter, served
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +49,18 @@ class LabSite:
 
     def plan(self, member: str) -> Plan:
         return Declarations(self.project).plan(member)
+
+    def pulumi(self, *arguments: str) -> str:
+        """Plain pulumi on a stack, without our driver; what it said. Raises CalledProcessError if it fails."""
+        environment = {**os.environ, **self.environment()}
+        command = ["pulumi", *arguments, "--non-interactive", "--color", "never"]
+        return subprocess.run(
+            command, cwd=self.project.root, env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def environment(self) -> dict[str, str]:
+        """What plain pulumi needs."""
+        return engine_environment(self.project, self.connection, self.driver.engine)
 
     def calls(self) -> dict[str, int]:
         """How often each method of the API was called since this was asked last."""
