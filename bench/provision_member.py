@@ -99,7 +99,7 @@ def replay_of(site: LabSite, state: Mapping[str, Any], folder: Path) -> tuple[Pa
         "options": {"refresh": "always"},
     }
     (folder / "Pulumi.yaml").write_text(json.dumps(project))
-    (folder / "resources.json").write_text(json.dumps(as_replay(resources_of(state))))
+    (folder / "resources.json").write_text(json.dumps(as_replay(resources_of(state["deployment"]["resources"]))))
     (folder / "backend").mkdir()
     [provider] = [r for r in state["deployment"]["resources"] if r["type"] == "pulumi:providers:vsphere"]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("PULUMI_")}
@@ -179,7 +179,7 @@ def measure(vms: int, rounds: int, folder: Path, tell: Callable[[str], None]) ->
         site.driver.up(MEMBER, Silent())
         state = site.driver.state(MEMBER)
         assert state is not None  # noqa: S101 - it was brought up a line ago
-        resources = resources_of(state)
+        resources = resources_of(state["deployment"]["resources"])
         environment = {**os.environ, **site.environment()}
         site.pulumi("state", "unprotect", "--all", "--yes", "--stack", MEMBER)
         site.pulumi("destroy", "--yes", "--skip-preview", "--stack", MEMBER)

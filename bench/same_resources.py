@@ -59,16 +59,12 @@ class Resource:
         return self.token.rsplit(":", 1)[-1]
 
 
-def resources_of(state: Mapping[str, Any]) -> tuple[Resource, ...]:
-    """Every resource of the provider in an exported state, each after those that it refers to."""
-    entries = [
-        entry
-        for entry in state["deployment"]["resources"]
-        if entry.get("custom") and not entry["type"].startswith((_PROVIDER, _BUILT_IN))
-    ]
-    by_urn = {entry["urn"]: entry for entry in entries}
+def resources_of(entries: Sequence[Mapping[str, Any]]) -> tuple[Resource, ...]:
+    """Every resource of the provider among the ``resources`` of a state, each after those that it refers to."""
+    ours = [entry for entry in entries if entry.get("custom") and not entry["type"].startswith((_PROVIDER, _BUILT_IN))]
+    by_urn = {entry["urn"]: entry for entry in ours}
     found = []
-    for entry in entries:
+    for entry in ours:
         needed = entry.get("propertyDependencies") or {}
         inputs = {
             key: _with_references(value, [by_urn[urn] for urn in needed.get(key) or () if urn in by_urn])
