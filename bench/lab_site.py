@@ -97,13 +97,12 @@ def lab_site(folder: Path, lab: str, members: dict[str, int]) -> Iterator[LabSit
 
 
 def _checkout(folder: Path) -> Project:
-    ignored = shutil.ignore_patterns("Pulumi.*.yaml", "__pycache__", "*.csv", "allocations")
+    ignored = shutil.ignore_patterns("Pulumi.*.yaml", "__pycache__", "*.csv")
     for name in ("stacks", "catalogue", "templates", "policies"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    for file in (folder / "stacks").glob("*.yaml"):
+    for file in (folder / "stacks").rglob("*.yaml"):
         if file.stem != PLATFORM:
             file.unlink()
-    (folder / "stacks" / "allocations").mkdir()
     shutil.copy(ROOT / "Pulumi.yaml", folder)
     (folder / "lab").symlink_to(ROOT / "lab")
     (folder / ".venv").symlink_to(sys.prefix)
