@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from ksm_onboard.connection import Connection
-from ksm_onboard.errors import InterruptedRunError, NotReadyError
+from ksm_onboard.errors import InterruptedRunError, NotReadyError, OnboardError
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.environment import Engine, engine_environment
 from ksm_onboard.provisioning.failures import Diagnostic, explain
+from ksm_onboard.provisioning.half_made import half_made
 from ksm_onboard.provisioning.interrupted import Interrupted, settle
 from ksm_onboard.provisioning.policy_events import (
     PoliciesNotRunError,
@@ -203,7 +204,8 @@ class Driver:
             interrupted = _follow(process, log)
         if interrupted:
             raise InterruptedRunError(
-                f"{operation} of stack '{stack}' was interrupted; what was finished is recorded",
+                f"{operation} of stack '{stack}' was interrupted; what was finished is recorded"
+                + self._half_made(operation, stack),
                 hint="run the same command again: it completes the work",
             )
         refused = [finding for finding in log.policies.findings if finding.stops]
@@ -212,7 +214,8 @@ class Driver:
         if process.returncode != 0 and log.orphans and forgets and operation != "preview":
             raise _OrphansError(log.orphans)
         if process.returncode != 0:
-            raise explain(stack, self.connection, log.errors, process.errors)
+            error = explain(stack, self.connection, log.errors, process.errors)
+            raise type(error)(f"{error}{self._half_made(operation, stack)}", hint=error.hint)
         if operation in _JUDGED and log.policies.result is None:
             raise PoliciesNotRunError(stack)
         return EngineRun(
@@ -224,6 +227,16 @@ class Driver:
             deleted=tuple(sorted(log.names["delete"])),
             policies=log.policies.result,
         )
+
+    def _half_made(self, operation: Operation, stack: str) -> str:
+        """What is left half made by a run that has changed something and stopped; empty if nothing is."""
+        if operation != "up":
+            return ""
+        try:
+            told = half_made(json.loads(self._ask("stack", "export", "--stack", stack)))
+        except (OnboardError, ValueError):
+            return ""  # why the run stopped is what matters; a state that cannot be read is part of that
+        return "".join(f"\n  {line}" for line in ("half made:", *told)) if told else ""
 
 
 class _OrphansError(Exception):

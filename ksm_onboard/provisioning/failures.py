@@ -88,6 +88,13 @@ _CAUSES = (
         " pulumi state delete '<urn of …-restart>' -s {stack}, then pulumi up",
     ),
     _cause(
+        r"insufficient disk space on datastore",
+        OnboardError,
+        "a datastore is full, so these could not be made: {resources}\n  {detail}",
+        "have its export enlarged on the array (ksm-onboard plan {stack} --exports says how large it is planned),"
+        " or free room on it, then run the same command again: it goes on where this run stopped",
+    ),
+    _cause(
         r"timeout waiting for an available IP address",
         OnboardError,
         "servers that were started but never reported an address: {resources}",

@@ -42,7 +42,9 @@ class Server(pulumi.ComponentResource):
         tag_ids: list[pulumi.Output[str]],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        super().__init__("ksm:member:Server", plan.name, {"role": plan.role}, opts)
+        # Read from the state: by the policies, and where a run has stopped, to tell what is left of a pair.
+        told = {"role": plan.role, "section": plan.section} | ({"pair": plan.pair} if plan.pair else {})
+        super().__init__("ksm:member:Server", plan.name, told, opts)
         self.plan = plan
         self._datastores = datastores
         self._growth = growth

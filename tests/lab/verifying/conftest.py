@@ -20,6 +20,7 @@ from ksm_onboard.connection import CONNECTION_VARIABLE, Connection, load_connect
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.certificates import ensure_certificates, ensure_password, ensure_ssh_key
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
+from ksm_onboard.lab.losses import Control
 from ksm_onboard.onboarding.lab_world import array_exports, data_centre
 from ksm_onboard.planning.load import PLATFORM, load_own, load_plan
 from ksm_onboard.planning.plan import Plan
@@ -50,6 +51,11 @@ class Standing:
     driver: Driver
 
     @property
+    def control(self) -> Control:
+        """Makes things fail."""
+        return Control(self.project.state / LAB / "control")
+
+    @property
     def plan(self) -> Plan:
         """Of the declaration as it is now."""
         return load_plan(self.project, "grabow")
@@ -67,7 +73,7 @@ def checkout_in(folder: Path) -> Project:
     return Project(folder)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     """Platform and Grabow, as a lab brings them up."""
     project = checkout_in(tmp_path_factory.mktemp("checkout"))
@@ -127,7 +133,7 @@ class _vcenter:  # noqa: N801 - used like a function
                 *("--tls-cert", str(state / "tls/server.pem"), "--tls-key", str(state / "tls/server.key")),
                 *("--user", "svc@vsphere.local", "--password-file", str(state / "vcenter-password")),
                 *("--guest-driver", str(state / "guest-driver"), "--ready-file", str(state / "ready")),
-                *("--array", str(state / "array.json")),
+                *("--array", str(state / "array.json"), "--control", str(state / "control")),
             ],
             stdout=subprocess.DEVNULL,
             stderr=self._log,

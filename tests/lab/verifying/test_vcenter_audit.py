@@ -71,7 +71,7 @@ def test_a_disk_and_its_export_grow_in_place_with_their_content(standing: Standi
     write_record(standing.project.stacks, "grabow", change.after)
     plan = load_plan(standing.project, "grabow")
     [store] = [store for store in plan.member.datastores if store.name == "gra-gold-mirrored-a"]
-    assert (store.size_gib, store.need_gib) == (1000, 800)
+    assert (store.size_gib, store.need_gib) == (1250, 900)
     assert set_exports(standing.project, LAB, array_exports(plan))
     [before] = [vm for vm in read_vcenter(standing.connection, plan).vms if vm.name == "gra-file01"]
 

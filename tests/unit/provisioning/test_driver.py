@@ -139,6 +139,24 @@ def test_a_preview_forgets_nothing(driver: Driver, engine: Engine) -> None:
     assert "state" not in [call[0] for call in engine.calls]
 
 
+def test_a_run_that_stops_says_what_is_half_made(driver: Driver, engine: Engine) -> None:
+    server, vm = "ksm:member:Server", "vsphere:index/virtualMachine:VirtualMachine"
+    resources = [
+        {"urn": PREFIX + f"{server}::gra-dns0{n}", "type": server, "inputs": {"pair": "dns", "section": section}}
+        for n, section in ((1, "A"), (2, "B"))
+    ]
+    resources.append({"urn": VM, "type": vm, "parent": PREFIX + f"{server}::gra-dns01", "id": "v1"})
+    engine.answer(
+        up={"lines": [error(VM.replace("dns01", "dns02"), "the host is full")], "code": 1},
+        stack_export={"lines": [json.dumps({"deployment": {"resources": resources}})]},
+    )
+    with pytest.raises(OnboardError) as failed:
+        driver.up("grabow", Told())
+    assert "gra-dns02: the host is full" in str(failed.value)
+    assert "of the pair dns only gra-dns01 stands, in section A; gra-dns02 (section B) is missing" in str(failed.value)
+    assert "goes on where this run stopped" in (failed.value.hint or "")
+
+
 def test_a_line_per_finished_resource_with_a_running_count(driver: Driver, engine: Engine) -> None:
     planned = [done(urn, "create", planning=True) for urn in (SERVER, POOL, VM)]
     engine.answer(

@@ -49,6 +49,12 @@ CREATING = "1 error occurred:\n\t* creating urn:pulumi:grabow::ksm-onboard::ksm:
             "stacks/schwerin.yaml",
         ),
         (
+            "error creating virtual disk: Insufficient disk space on datastore 'gra-silver-mirrored-b'.",
+            OnboardError,
+            "a datastore is full, so these could not be made: gra-dns02",
+            "ksm-onboard plan grabow --exports",
+        ),
+        (
             CREATING + "timeout waiting for an available IP address",
             OnboardError,
             "never reported an address: gra-dns02",
