@@ -85,7 +85,14 @@ class VCenter:
 
     def grow_export(self, path: str, capacity_gib: int) -> None:
         """What the array's administrators do."""
-        exports = [{**e, "capacity_gib": capacity_gib} if e["path"] == path else e for e in ARRAY["exports"]]
+        self._change_export(path, capacity_gib=capacity_gib)
+
+    def keep_copies(self, path: str, *sections: str) -> None:
+        """The export has copies in these fire sections, and no others."""
+        self._change_export(path, sections=list(sections))
+
+    def _change_export(self, path: str, **changed: Any) -> None:
+        exports = [{**e, **changed} if e["path"] == path else e for e in ARRAY["exports"]]
         (self.folder / "array.json").write_text(json.dumps({"exports": exports}))
 
     @property

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ksm_onboard.lab.losses import LabState, Section
 from tests.lab.vcenter.conftest import HERE, Stack, VCenter, new_stack
 from tests.lab.vcenter.door import Door
 
@@ -69,3 +70,30 @@ def test_export_that_is_not_there_is_said(storage: Stack, vcenter: VCenter) -> N
     (vcenter.folder / "array.json").write_text('{"exports": []}')
     said = storage.pulumi("up", "--yes", "--skip-preview", fails=True)
     assert "NFS mount sn-nas-a.ksm.internal:/ksm/grabow/gold failed" in said
+
+
+def accessible(state: LabState) -> set[str]:
+    return {store.name for store in state.datastores if store.accessible}
+
+
+def test_a_members_datastore_is_lost_with_its_last_copy(storage: Stack, vcenter: VCenter) -> None:
+    """One datastore of the machine is mirrored, the other first is and then is not."""
+    storage.up()
+    control = vcenter.control
+    control.lose(Section("A"))
+    lost = control.settled()
+    assert {"gra-gold", "gra-silver"} <= accessible(lost)
+    assert (lost.machine("gra-file01").host[:8], lost.machine("gra-file01").power) == ("sn-esx-b", "poweredOn")
+    control.restore(Section("A"))
+    control.settled()
+
+    vcenter.keep_copies("/ksm/grabow/silver", "A")
+    with Door(vcenter) as door:  # vCenter looks at the array again when somebody asks for a datastore
+        assert door.datastores()["gra-silver"].summary.accessible
+    control.lose(Section("A"))
+    lost = control.settled()
+    assert accessible(lost) & {"gra-gold", "gra-silver"} == {"gra-gold"}
+    assert lost.machine("gra-file01").power == "poweredOff"
+    assert lost.machine("gra-file01").waiting
+    control.restore(Section("A"))
+    assert {"gra-gold", "gra-silver"} <= accessible(control.settled())
