@@ -161,6 +161,7 @@ Rule = Literal[
     # the cluster with one fire section lost
     "capacity-memory",
     "capacity-cpu",
+    "capacity-packing",
     "capacity-storage",
     # waves
     "wave-cycle",

@@ -17,6 +17,7 @@ from ksm_onboard.declaration.models import CentralVm, PlatformDeclaration, Secti
 from ksm_onboard.declaration.record import AllocationRecord
 from ksm_onboard.declaration.rules import Rule
 from ksm_onboard.declaration.source import Loc
+from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.checks_across import Across, Members
 from ksm_onboard.planning.member_plan import placed
 from ksm_onboard.planning.placement import section_of_tier
@@ -110,6 +111,43 @@ def _compute(
                 )
     for _, finding in short.values():
         yield finding
+    if "capacity-memory" not in short:
+        yield from _packing(members, platform, file)
+
+
+def _packing(
+    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+) -> Iterator[Finding]:
+    """What would fit by its sum and still finds no host: a VM runs on one, and cannot be spread over what is left.
+
+    The largest are placed first, each where most is free. Another order might do better, so this only warns.
+    """
+    size, reserves = platform.hypervisor, platform.reserves
+    room = size.memory_gib * (100 - reserves.memory_percent) // 100
+    for lost in platform.sections:
+        free = [room for key, section in platform.sections.items() if key != lost for _ in section.hosts]
+        wanted = sorted(
+            (-server.memory_gib, server_name(declared.member.short, key))
+            for declared in members.values()
+            for key, server in declared.servers.items()
+            # One larger than any host is told as such.
+            if _home(server, platform) != lost and server.memory_gib <= room
+        )
+        for negative, name in wanted:
+            emptiest = max(range(len(free)), key=lambda host: free[host])
+            if free[emptiest] < -negative:
+                yield Finding(
+                    rule="capacity-packing",
+                    severity="warning",
+                    place=file.place("hypervisor", "memory_gib"),
+                    message=f"without fire section {lost} no single host has room for {name} ({-negative} GiB): "
+                    f"with the larger servers placed, the emptiest of {len(free)} hosts has {free[emptiest]} GiB free",
+                    value=f"{-negative} GiB",
+                    allowed=f"at most {free[emptiest]} GiB",
+                    hint="all servers together would fit; add hosts to both sections, or make the server smaller",
+                )
+                return
+            free[emptiest] += negative
 
 
 def _home(server: Server | CentralVm, platform: PlatformDeclaration) -> SectionKey | None:

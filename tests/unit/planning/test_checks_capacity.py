@@ -59,6 +59,20 @@ def test_processors_of_the_section_that_is_left(checkout: Project, platform: Pat
     assert bool(found(checkout, "capacity-cpu")) is not fits
 
 
+@pytest.mark.parametrize(("each", "fits"), [(50, True), (52, False)])
+def test_what_fits_by_its_sum_needs_a_host_too(
+    checkout: Project, platform: Path, grabow: Path, each: int, fits: bool
+) -> None:
+    """Five servers of half a host or a little more, on the four hosts of 100 GiB that are left."""
+    change(platform, "memory_gib: 1024", "memory_gib: 106")  # 100 GiB with 5 % kept free
+    servers = f"servers:\n  x: {{count: 5, role: application, zone: application, cpus: 1, memory_gib: {each}}}\n"
+    change(grabow, "departments:", f"compute: {{memory_gib: 900}}\n\n{servers}\ndepartments:")
+    told = found(checkout, "capacity-packing")
+    assert [f.severity for f in told] == ([] if fits else ["warning"])
+    assert all("no single host has room for gra-x05 (52 GiB)" in f.message for f in told)
+    assert found(checkout, "capacity-memory") == []
+
+
 # The database's standby keeps 100 GiB of data in section B, on a datastore of 150 GiB.
 @pytest.mark.parametrize(("capacity", "fits"), [(186, False), (188, True)])
 def test_every_array_keeps_its_reserve(checkout: Project, platform: Path, capacity: int, fits: bool) -> None:
