@@ -8,7 +8,7 @@ every array keeps its declared reserve; a mirrored one has the same room in each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ksm_onboard.declaration.findings import Finding
@@ -56,11 +56,12 @@ def check_capacity(
     summed up against what stands in for it.
     """
     concerned = frozenset(members)
-    servers: dict[str, Collection[Server | CentralVm]] = {
-        key: declared.servers.values() for key, (_, declared) in members.items()
+    servers: dict[str, Mapping[str, Server | CentralVm]] = {
+        key: {server_name(declared.member.short, name): server for name, server in declared.servers.items()}
+        for key, (_, declared) in members.items()
     }
     if platform.shared is not None:
-        servers[platform.platform.key] = platform.shared.vms.values()
+        servers[platform.platform.key] = platform.shared.vms
     return [
         Across(concerned, finding)
         for findings in (_compute(servers, platform, file), _storage(members, orphans, own, platform, file))
@@ -70,7 +71,7 @@ def check_capacity(
 
 
 def _compute(
-    servers: Mapping[str, Collection[Server | CentralVm]],
+    servers: Mapping[str, Mapping[str, Server | CentralVm]],
     platform: PlatformDeclaration,
     file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
@@ -82,7 +83,7 @@ def _compute(
         left = sum(len(section.hosts) for key, section in hosts.items() if key != lost)
         memory, cpus = Demand(), Demand()
         for member, own in servers.items():
-            for server in own:
+            for server in own.values():
                 if _home(server, platform) != lost:
                     memory.by_member[member] += server.memory_gib
                     cpus.by_member[member] += server.cpus
@@ -112,11 +113,13 @@ def _compute(
     for _, finding in short.values():
         yield finding
     if "capacity-memory" not in short:
-        yield from _packing(members, platform, file)
+        yield from _packing(servers, platform, file)
 
 
 def _packing(
-    members: Mapping[str, MemberDeclaration], platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]
+    servers: Mapping[str, Mapping[str, Server | CentralVm]],
+    platform: PlatformDeclaration,
+    file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
     """What would fit by its sum and still finds no host: a VM runs on one, and cannot be spread over what is left.
 
@@ -127,9 +130,9 @@ def _packing(
     for lost in platform.sections:
         free = [room for key, section in platform.sections.items() if key != lost for _ in section.hosts]
         wanted = sorted(
-            (-server.memory_gib, server_name(declared.member.short, key))
-            for declared in members.values()
-            for key, server in declared.servers.items()
+            (-server.memory_gib, name)
+            for own in servers.values()
+            for name, server in own.items()
             # One larger than any host is told as such.
             if _home(server, platform) != lost and server.memory_gib <= room
         )

@@ -228,7 +228,8 @@ def _vm(file: Loaded[PlatformDeclaration], platform: PlatformDeclaration, key: s
 def _size(
     file: Loaded[PlatformDeclaration], platform: PlatformDeclaration, key: str, vm: CentralVm
 ) -> Iterator[Finding]:
-    if file.mentions("hypervisor") or file.mentions("reserves"):
+    figures = (("hypervisor", "memory_gib"), ("hypervisor", "cpu_cores"), ("reserves", "memory_percent"))
+    if any(file.mentions(*loc) or not file.is_sound(*loc) for loc in figures):
         return
     memory = platform.hypervisor.memory_gib * (100 - platform.reserves.memory_percent) // 100
     for field, value, most, unit in (

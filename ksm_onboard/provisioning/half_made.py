@@ -102,7 +102,7 @@ def _all(servers: Iterable[_Server]) -> str:
 
 
 def _servers(resources: Iterable[Mapping[str, Any]]) -> list[_Server]:
-    """The servers that belong to a pair, in the order of the state."""
+    """The servers that belong to a pair, by name: the state has them in the order in which they were registered."""
     vms = {entry.get("parent", ""): entry for entry in resources if entry["type"] == _VM and not entry.get("delete")}
     found = []
     for entry in resources:
@@ -119,7 +119,7 @@ def _servers(resources: Iterable[Mapping[str, Any]]) -> list[_Server]:
                 finished=bool(vm.get("id")) and not vm.get("initErrors"),
             )
         )
-    return found
+    return sorted(found, key=lambda server: server.name)
 
 
 def _rules(resources: Iterable[Mapping[str, Any]]) -> _Rules:
