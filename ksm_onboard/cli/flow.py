@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from ksm_onboard.cli import terminal
 from ksm_onboard.cli.declarations import Json, MemberKey
-from ksm_onboard.cli.rollout import Chosen, as_json, roll_out, show_rolled
+from ksm_onboard.cli.rollout import Chosen, as_json, roll_out, show_rolled, show_workplaces
 from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the_lab, planned, shared_machines
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import last_run
@@ -202,7 +202,7 @@ def status(
     member: Annotated[str | None, typer.Argument(metavar="[MEMBER]", help="default: all members")] = None,
     json: Json = False,
 ) -> None:
-    """Show per member: stack, last configuration run, last audit. Asks no host."""
+    """Show per member: stack, last configuration run, last audit; of one member each workplace. Asks no host."""
     declarations = Declarations(find_project())
     if member:
         declarations.require(member)
@@ -211,12 +211,15 @@ def status(
     connection = surroundings.connection
     keys = [member] if member else declarations.member_keys
     rows = [_member_status(surroundings, key, has_stack=key in stacks) for key in keys]
+    plan = declarations.plan(member) if member else None
+    workplaces = surroundings.onboarding(plan, terminal.TerminalProgress()).workplaces() if plan else ()
     if json:
         terminal.print_json(
             {
                 "data_centre": connection.name,
                 "simulated": connection.simulated,
                 "members": rows,
+                **({"workplaces": [asdict(workplace) for workplace in workplaces]} if plan else {}),
             }
         )
         return
@@ -234,6 +237,8 @@ def status(
             for r in rows
         ),
     )
+    if plan:
+        show_workplaces(plan, workplaces)
 
 
 # --- in the lab ---------------------------------------------------------------------------

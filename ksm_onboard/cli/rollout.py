@@ -18,6 +18,7 @@ from ksm_onboard.cli.surroundings import find_surroundings
 from ksm_onboard.onboarding.rollout import Rolled, Rollout
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.planning.waves import of_wave
+from ksm_onboard.planning.workplace_status import WorkplaceStatus
 from ksm_onboard.progress import Progress
 
 
@@ -101,3 +102,29 @@ def show_rolled(rolled: Sequence[Rolled]) -> None:
         terminal.err.print(f"{one.title}: {words}{held}")
         if one.closed:
             terminal.err.print(f"[yellow]no further wave:[/] {escape(one.closed)}")
+
+
+def show_workplaces(plan: Plan, workplaces: Sequence[WorkplaceStatus]) -> None:
+    """One line per workplace that anything is known of; the others are counted."""
+    known = [workplace for workplace in workplaces if workplace.since is not None]
+    zone = ZoneInfo(plan.platform.baseline.timezone)
+    terminal.print_table(
+        f"Workplaces of {plan.member.key}",
+        ("name", "wave", "system", "state", "since", "installed", "due", "taken back", "reason"),
+        (
+            (
+                workplace.name,
+                workplace.wave or "–",
+                workplace.platform + (" (simulated)" if workplace.simulated else ""),
+                workplace.state + (", asked itself" if workplace.checked else ""),
+                f"{workplace.since.astimezone(zone):%Y-%m-%d %H:%M}" if workplace.since else "–",
+                ", ".join(f"{key} {version}" for key, version in workplace.installed.items()) or "–",
+                ", ".join(workplace.due) or "–",
+                ", ".join(workplace.withheld) or "–",
+                workplace.reason or "–",
+            )
+            for workplace in known
+        ),
+    )
+    if len(known) < len(workplaces):
+        terminal.err.print(f"{len(workplaces) - len(known)} more workplaces are due; no run over them is known")

@@ -34,6 +34,7 @@ from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
 from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.planning.load import PLATFORM, load_own
 from ksm_onboard.planning.plan import Plan, WaiverPlan
+from ksm_onboard.planning.workplace_status import WorkplaceStatus, workplace_statuses
 from ksm_onboard.policies.judge import Waiver, judge
 from ksm_onboard.policies.resources import from_state
 from ksm_onboard.progress import Progress
@@ -176,6 +177,13 @@ class Onboarding:
         answers = ask_hosts(hosts, self.connection.guests, self._known_hosts(), self.progress)
         return {answer.name: answer.reason if isinstance(answer, HostSilent) else answer for answer in answers}
 
+    def workplaces(self) -> tuple[WorkplaceStatus, ...]:
+        """How the member's workplaces stand, as far as runs over them told."""
+        journal = self._journal()
+        # The lab's Linux machines are real hosts; Windows cannot run there.
+        simulated = ("windows", "tablet") if self.connection.simulated else ()
+        return workplace_statuses(self.plan.member, journal.hosts, journal.withheld, simulated_platforms=simulated)
+
     def _journal(self) -> Journal:
         return Journal(runs_dir(self.project, self.connection, self.member))
 
@@ -238,6 +246,7 @@ class Onboarding:
             folder=self.reports,
             now=datetime.now(UTC),
             proof=kept_proof(self.project, self.plan, self.reports),
+            workplaces=self.workplaces(),
         )
 
     def _known_hosts(self) -> Path:

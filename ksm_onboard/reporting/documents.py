@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from ksm_onboard.connection import Connection
 from ksm_onboard.drilling.result import load_results
 from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import Plan
+from ksm_onboard.planning.workplace_status import WorkplaceStatus
 from ksm_onboard.project import Project
 from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.baseline import Baseline
@@ -51,11 +53,13 @@ def write_documents(
     folder: Path,
     now: datetime,
     proof: ProofRecord | None = None,
+    workplaces: Sequence[WorkplaceStatus] = (),
 ) -> Documents:
     """Write the protocol of a member into ``folder``, where its drills are kept; each file whole or not at all.
 
     ``configuration`` is the last run, ``proof`` the kept proof of the zones, ``baseline`` the coverage of
-    requirements; None if there was none. ``restores`` are the proofs of restore tests. Raises NotReadyError if
+    requirements; None if there was none. ``workplaces`` is how runs left the workplaces, ``restores`` are the proofs
+    of restore tests. Raises NotReadyError if
     Graphviz is missing, ValueError if the audit is another member's.
     """
     content = protocol(
@@ -68,6 +72,7 @@ def write_documents(
         created=now,
         proof=proof,
         drilled=load_results(folder),
+        workplaces=workplaces,
     )
     picture = network_plan_svg(plan)
     documents = Documents(

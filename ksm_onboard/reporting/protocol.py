@@ -21,6 +21,7 @@ from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.drilling.result import DrillResult
 from ksm_onboard.firewall.record import ProofRecord
 from ksm_onboard.planning.plan import ApplicationPlan, BackupPlan, DataDiskPlan, MemberPlan, Plan, ServerPlan
+from ksm_onboard.planning.workplace_status import WorkplaceStatus
 from ksm_onboard.reporting import wording
 from ksm_onboard.reporting.baseline import Baseline
 from ksm_onboard.reporting.baseline_wording import STATUS_DE, words
@@ -244,7 +245,7 @@ class Department(_Part):
 
 
 class Workstation(_Part):
-    """A workplace; ``asked`` if it was looked at."""
+    """A workplace; ``asked`` if it was looked at, ``state`` how runs left it."""
 
     name: str
     address: str
@@ -253,6 +254,8 @@ class Workstation(_Part):
     profile: str
     platform: str
     asked: bool
+    state: str = ""
+    simulated: bool = False
 
 
 class BackupClass(_Part):
@@ -419,12 +422,13 @@ def protocol(
     created: datetime,
     proof: ProofRecord | None = None,
     drilled: Sequence[DrillResult] = (),
+    workplaces: Sequence[WorkplaceStatus] = (),
 ) -> Protocol:
     """Everything that the protocol of a member says.
 
     ``configuration`` is the last run, ``restores`` the proofs of restore tests, ``data_centre`` the vCenter's
     address, ``created`` now, ``proof`` that of the zones with packets if there was one, ``drilled`` the newest
-    fail-over drill of each loss.
+    fail-over drill of each loss, ``workplaces`` how runs left the workplaces.
     Raises ValueError if the audit is another member's.
     """
     if audit.member != plan.member.key:
@@ -470,7 +474,7 @@ def protocol(
         backups=tuple(_backups(plan, restores, zone)),
         applications=tuple(_applications(member, seen)),
         departments=tuple(_departments(member, seen, audit)),
-        workstations=tuple(_workstations(member, seen)),
+        workstations=tuple(_workstations(member, seen, workplaces, zone)),
         drills=drills(drilled, zone),
         audit=_audit(audit, zone),
         configuration=configuration and _in_zone(configuration, zone),
@@ -723,9 +727,13 @@ def _installed(application: ApplicationPlan, asked: Sequence[MachineSeen]) -> In
     )
 
 
-def _workstations(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterator[Workstation]:
+def _workstations(
+    member: MemberPlan, seen: Mapping[str, MachineSeen], told: Sequence[WorkplaceStatus], zone: ZoneInfo
+) -> Iterator[Workstation]:
     sites = {site.key: site.name for site in member.sites}
+    statuses = {status.name: status for status in told}
     for workstation in member.workstations:
+        status = statuses.get(workstation.name)
         yield Workstation(
             name=workstation.name,
             address=str(workstation.address),
@@ -734,6 +742,8 @@ def _workstations(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterat
             profile=workstation.profile,
             platform=wording.PLATFORMS[workstation.platform],
             asked=workstation.name in seen,
+            state=wording.workplace_state(status, zone) if status else "",
+            simulated=status.simulated if status else False,
         )
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import date as calendar_day
 from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 from ksm_onboard.declaration.models import AnyRole, DevicePlatform, Location, MemberKind
+from ksm_onboard.planning.workplace_status import WorkplaceStatus
 from ksm_onboard.verifying.audit_report import Area, Reason
 
 AREAS: Mapping[Area, str] = {
@@ -259,3 +261,17 @@ def _range(first: str, last: str) -> str:
     if first == last:
         return first
     return f"{first}, {last}" if _next(first) == last else f"{first} bis {last}"
+
+
+def workplace_state(status: WorkplaceStatus, zone: ZoneInfo) -> str:
+    """How runs left a workplace."""
+    since = f" ({status.since.astimezone(zone):%d.%m.%Y})" if status.since else ""
+    versions = ", ".join(f"{key} {version}".strip() for key, version in status.installed.items())
+    if status.state == "done":
+        checked = ", am Gerät nachgeprüft" if status.checked else ""
+        return f"eingerichtet{since}{checked}" + (f": {versions}" if versions else "")
+    if status.state == "failed":
+        return f"gescheitert{since}: {status.reason}"
+    if status.state == "off":
+        return f"fällig, war nicht erreichbar{since}"
+    return "fällig" + (f"{since}: {', '.join(status.due)}" if status.since else ", noch nicht eingerichtet")
