@@ -15,6 +15,7 @@ from ksm_onboard.cli.surroundings import Surroundings, find_surroundings, in_the
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import last_run
 from ksm_onboard.connection import lab_name, lab_shift
+from ksm_onboard.declaration.findings import DeclarationRefusedError
 from ksm_onboard.errors import ExitCode, NotReadyError, OnboardError
 from ksm_onboard.firewall.proof import ProofResult
 from ksm_onboard.lab import instance
@@ -24,6 +25,7 @@ from ksm_onboard.onboarding.lab_room import require_room_for
 from ksm_onboard.onboarding.lab_world import data_centre
 from ksm_onboard.onboarding.steps import Onboarding
 from ksm_onboard.planning.load import PLATFORM, Declarations
+from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import find_project
 from ksm_onboard.provisioning.driver import Driver, EngineRun
@@ -211,7 +213,7 @@ def status(
     connection = surroundings.connection
     keys = [member] if member else declarations.member_keys
     rows = [_member_status(surroundings, key, has_stack=key in stacks) for key in keys]
-    plan = declarations.plan(member) if member else None
+    plan = _plan_if_sound(declarations, member) if member else None
     workplaces = surroundings.onboarding(plan, terminal.TerminalProgress()).workplaces() if plan else ()
     if json:
         terminal.print_json(
@@ -239,6 +241,15 @@ def status(
     )
     if plan:
         show_workplaces(plan, workplaces)
+
+
+def _plan_if_sound(declarations: Declarations, member: str) -> Plan | None:
+    """What stands can be told of a member whose declaration is wrong just now, only not what is due there."""
+    try:
+        return declarations.plan(member)
+    except DeclarationRefusedError as refused:
+        terminal.err.print(f"[yellow]workplaces are not shown:[/] {escape(str(refused))}: ksm-onboard check {member}")
+        return None
 
 
 # --- in the lab ---------------------------------------------------------------------------
