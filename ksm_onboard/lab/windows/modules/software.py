@@ -12,7 +12,6 @@ BUSY: Final = 1618
 REBOOT: Final = 3010
 """ERROR_SUCCESS_REBOOT_REQUIRED"""
 
-_CHOCOLATEY_VERSION: Final = "2.4.3"
 _COMMUNITY: Final = {"source": "https://community.chocolatey.org/api/v2/", "disabled": False}
 
 
@@ -51,7 +50,8 @@ def _chocolatey(situation: Situation, arguments: dict[str, Any]) -> Answer:
     chocolatey = situation.machine.chocolatey
     bootstrapped = not chocolatey.version
     if bootstrapped:
-        chocolatey.version = _CHOCOLATEY_VERSION
+        chocolatey.version = _bootstrapped(situation, arguments)
+        chocolatey.packages["chocolatey"] = chocolatey.version
         chocolatey.sources["chocolatey"] = dict(_COMMUNITY)
     before = dict(chocolatey.packages)
     for name in names:
@@ -67,6 +67,14 @@ def _chocolatey(situation: Situation, arguments: dict[str, Any]) -> Answer:
         done = sum(before.get(name) != chocolatey.packages.get(name) for name in names)
         answer["stdout"] = f"Chocolatey changed {done}/{len(names)} packages."
     return answer | situation.shown(before, dict(chocolatey.packages))
+
+
+def _bootstrapped(situation: Situation, arguments: dict[str, Any]) -> str:
+    """The version of Chocolatey that the named source offers; from the public one nothing comes, as in the lab."""
+    offered = situation.offers.chocolatey.get("chocolatey") if "://" in (arguments["source"] or "") else None
+    if offered is None:
+        raise FailedError(f"Chocolatey cannot be installed from {arguments['source'] or 'the public source'}")
+    return offered
 
 
 def _one_package(situation: Situation, arguments: dict[str, Any], name: str, state: str, version: str | None) -> None:

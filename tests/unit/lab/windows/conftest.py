@@ -37,7 +37,7 @@ def hosts(tmp_path: Path) -> Hosts:
     hosts.create([HOST])
     hosts.set_offers(
         Offers(
-            chocolatey={"7zip": "24.9.0", "firefoxesr": "140.4.0"},
+            chocolatey={"chocolatey": "2.4.3", "7zip": "24.9.0", "firefoxesr": "140.4.0"},
             installers={MSI: Installer(product_id=PRODUCT, name="Cisco Jabber", version="15.0", sha256=SHA256)},
         )
     )

@@ -133,12 +133,16 @@ def test_only_what_the_feed_offers_is_installed(call: Call) -> None:
     assert answer["failed"] is True
     assert "unheard-of not installed. The package was not found" in answer["stderr"]
     # The community feed, which comes with Chocolatey, offers nothing here.
-    call(CHOCOLATEY, name=["chocolatey"], state="absent")
+    assert "cannot be installed" in call(CHOCOLATEY, name=["7zip"])["msg"]
+    call(CHOCOLATEY, name=["chocolatey"], source=FEED)
     assert call(CHOCOLATEY, name=["7zip"])["failed"] is True
     call("chocolatey.chocolatey.win_chocolatey_source", name="depot", source=FEED)
     assert call(CHOCOLATEY, name=["7zip"])["changed"] is True
     facts = call("chocolatey.chocolatey.win_chocolatey_facts", filter=["packages", "sources"])["ansible_facts"]
-    assert facts["ansible_chocolatey"]["packages"] == [{"package": "7zip", "version": "24.9.0"}]
+    assert facts["ansible_chocolatey"]["packages"] == [
+        {"package": "chocolatey", "version": "2.4.3"},
+        {"package": "7zip", "version": "24.9.0"},
+    ]
     assert call(CHOCOLATEY, name=["7zip"], state="absent")["changed"] is True
 
 
@@ -171,7 +175,7 @@ def test_our_printers_come_and_go_and_others_stay(hosts: Hosts, call: Call) -> N
 def test_an_installation_that_fails_leaves_nothing(
     hosts: Hosts, call: Call, how: Any, said: str, code: int | None
 ) -> None:
-    call(CHOCOLATEY, name=["7zip"], source=FEED, state="absent")
+    call(CHOCOLATEY, name=["chocolatey"], source=FEED)
     hosts.misbehave(HOST, how)
     answer = call(CHOCOLATEY, name=["7zip"], source=FEED)
     assert answer["failed"] is True
@@ -179,7 +183,7 @@ def test_an_installation_that_fails_leaves_nothing(
     assert answer.get("rc") == code
     package = call("ansible.windows.win_package", path=MSI, product_id=PRODUCT)
     assert package["failed"] is True
-    assert (hosts.read(HOST).chocolatey.packages, hosts.read(HOST).products) == ({}, {})
+    assert (hosts.read(HOST).chocolatey.packages, hosts.read(HOST).products) == ({"chocolatey": "2.4.3"}, {})
     hosts.misbehave(HOST, None)
     assert call(CHOCOLATEY, name=["7zip"], source=FEED)["changed"] is True
 
