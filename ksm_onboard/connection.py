@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
@@ -76,6 +76,26 @@ class GuestAccess(_Section):
             ) from None
 
 
+class WindowsAccess(_Section):
+    """How Windows workstations are reached: PowerShell remoting, or ssh with PowerShell as the account's shell."""
+
+    transport: Literal["psrp", "ssh"] = Field(default="psrp", description="psrp (PowerShell remoting over TLS), or ssh")
+    user: str = Field(default="ops", description="administrator on every Windows machine that the toolkit logs in with")
+    password_file: Path | None = Field(
+        default=None, description="psrp: file that holds only its password, readable only by you; unset: Kerberos"
+    )
+    ca_file: Path | None = Field(default=None, description="psrp: CA that signed the machines' certificates")
+    port: StrictInt | None = Field(default=None, ge=1, le=65535, description="unset: 5986 for psrp, 22 for ssh")
+    chocolatey_feed: str = Field(
+        pattern=r"^https://\S+$", description="the internal Chocolatey feed, the only source of packages"
+    )
+
+    @property
+    def reached_at(self) -> int:
+        """The TCP port."""
+        return self.port or (5986 if self.transport == "psrp" else 22)
+
+
 class IssuingAuthority(_Section):
     """An authority below the root certificate, which the toolkit may sign with."""
 
@@ -109,6 +129,10 @@ class Connection(_Section):
     guests: GuestAccess = Field(description="how servers and workstations are reached")
     trust: Trust = Field(description="what guests are told to trust")
     packages: Packages = Field(default=Packages(), description="where guests fetch packages from")
+    windows: WindowsAccess | None = Field(
+        default=None,
+        description="how Windows workstations are reached; unset: none is configured. In the lab they are simulated",
+    )
 
     def resolved(self, folder: Path) -> Self:
         """The same connection with paths made absolute, relative ones counted from ``folder``."""
@@ -116,7 +140,7 @@ class Connection(_Section):
         def absolute(path: Path) -> Path:
             return (folder / path.expanduser()).resolve()
 
-        vcenter, guests, trust = self.vcenter, self.guests, self.trust
+        vcenter, guests, trust, windows = self.vcenter, self.guests, self.trust, self.windows
         return self.model_copy(
             update={
                 "vcenter": vcenter.model_copy(
@@ -134,6 +158,13 @@ class Connection(_Section):
                             certificate_file=absolute(trust.issuing.certificate_file),
                             key_file=absolute(trust.issuing.key_file),
                         ),
+                    }
+                ),
+                "windows": windows
+                and windows.model_copy(
+                    update={
+                        "password_file": windows.password_file and absolute(windows.password_file),
+                        "ca_file": windows.ca_file and absolute(windows.ca_file),
                     }
                 ),
             }

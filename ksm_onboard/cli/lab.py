@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from rich.markup import escape
@@ -16,6 +16,7 @@ from ksm_onboard.lab import instance, losses
 from ksm_onboard.lab.base_image import ensure_base_image
 from ksm_onboard.lab.engine import ensure_engine, ensure_vcenter
 from ksm_onboard.lab.prerequisites import install_prerequisites
+from ksm_onboard.lab.windows.machine import FOLDER, MISBEHAVIOURS, Hosts, Misbehaviour
 from ksm_onboard.onboarding.lab_array import export_all
 from ksm_onboard.onboarding.lab_world import data_centre
 from ksm_onboard.planning.load import Declarations
@@ -73,6 +74,29 @@ def status(json: Json = False) -> None:
         ("name", "kind", "state", "declared", "reachable at"),
         ((h.name, h.kind, h.state, h.address, f"{h.reachable_at}:{h.port}") for h in now.hosts),
     )
+    if names := _windows_hosts().names():
+        machines = [_windows_hosts().read(name) for name in names]
+        terminal.print_table(
+            f"Windows workstations (simulated, {len(names)})",
+            ("name", "state"),
+            ((machine.name, machine.misbehaviour or "well") for machine in machines),
+        )
+
+
+@app.command()
+def misbehave(
+    host: Annotated[str, typer.Argument(help="a simulated Windows workstation")],
+    how: Annotated[str, typer.Argument(help=f"{', '.join(MISBEHAVIOURS)}, or none to end it")],
+) -> None:
+    """Let a simulated Windows workstation misbehave from now on."""
+    if how not in (*MISBEHAVIOURS, "none"):
+        raise OnboardError(f"{how!r} is no misbehaviour", hint=f"allowed: {', '.join(MISBEHAVIOURS)}, none")
+    _windows_hosts().misbehave(host, None if how == "none" else cast(Misbehaviour, how))
+    terminal.out.print(f"{host} (simulated): {'behaves again' if how == 'none' else how}")
+
+
+def _windows_hosts() -> Hosts:
+    return Hosts(find_project().state / lab_name() / FOLDER)
 
 
 _Section = Annotated[str | None, typer.Option("--section", help="a fire section, such as A")]

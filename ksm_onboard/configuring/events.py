@@ -39,6 +39,7 @@ class _Host:
     unreachable: bool = False
     confirmed: bool = False
     installed: Installed = field(default_factory=dict)
+    simulated: bool = False
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTERS, 0))
 
@@ -93,6 +94,7 @@ class Tally:
             notes=tuple(host.notes),
             applications=tuple(sorted(host.installed)) or tuple(applications.get(name, ())),
             confirmed=host.confirmed,
+            simulated=host.simulated,
         )
 
     # --- one method per kind of event; the names are ansible-runner's -----------------------
@@ -115,6 +117,7 @@ class Tally:
     def _on_runner_on_ok(self, data: Event) -> None:
         host = self._done(data)
         host.counts["ok"] += 1
+        self._label(host, data)
         if (data.get("res") or {}).get("changed"):
             host.counts["changed"] += 1
             self._changed.append(data["host"])
@@ -146,6 +149,7 @@ class Tally:
             return
         host = self._done(data)
         host.counts["failed"] += 1
+        self._label(host, data)
         items = self._items.get(data["host"])
         text = "; ".join(items) if items else _message(data.get("res") or {})
         host.problem = text if text.startswith(f"{data['host']}: ") else f"{data['host']}: {self._task}: {text}"
@@ -175,6 +179,11 @@ class Tally:
     def _done(self, data: Event) -> _Host:
         self._waiting.discard(data["host"])
         return self._host(data)
+
+    def _label(self, host: _Host, data: Event) -> None:
+        result = data.get("res") or {}
+        answers = [result, *(item for item in result.get("results") or () if isinstance(item, dict))]
+        host.simulated |= any(answer.get("simulated") is True for answer in answers)
 
     def _note(self, data: Event) -> None:
         message = (data.get("res") or {}).get("msg")

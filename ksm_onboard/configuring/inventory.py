@@ -16,9 +16,10 @@ from typing import Any, Final
 
 import yaml
 
-from ksm_onboard.connection import Connection
-from ksm_onboard.declaration.models import AnyRole, CentralRole, SharedRole
+from ksm_onboard.connection import Connection, WindowsAccess
+from ksm_onboard.declaration.models import AnyRole, CentralRole, DevicePlatform, SharedRole
 from ksm_onboard.errors import NotReadyError
+from ksm_onboard.lab.windows.machine import FOLDER
 from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.plan import (
     BackupPlan,
@@ -31,6 +32,7 @@ from ksm_onboard.planning.plan import (
     SharedServerPlan,
     WorkstationPlan,
 )
+from ksm_onboard.planning.windows import bookmarked_on_windows, drives, printers_of, queue_address
 from ksm_onboard.project import Project
 
 Files = dict[str, str]
@@ -65,6 +67,9 @@ WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
 NOT_LINUX: Final = "not_configured_yet"
+WINDOWS: Final = "windows_workstations"
+SIMULATED_WINDOWS: Final = "ksm_simulated_windows"
+"""Ansible's connection to the lab's Windows workstations, which are simulated."""
 
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
@@ -91,9 +96,9 @@ def render_inventory(
     member = plan.member
     _require_provisioned(member, outputs)
     repositories = _repository_hosts(plan, host_keys)
-    linux = tuple(w for w in member.workstations if w.platform == "linux")
-    present = tuple(w for w in linux if workstations is None or w.name in workstations)
-    absent = tuple(w for w in linux if workstations is not None and w.name not in workstations)
+    known = tuple(w for w in member.workstations if w.platform in configured_platforms(connection))
+    present = tuple(w for w in known if workstations is None or w.name in workstations)
+    absent = tuple(w for w in known if workstations is not None and w.name not in workstations)
     files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, repositories)}
     for group, variables in _group_variables(plan, connection, secrets).items():
         files[f"group_vars/{group}.yml"] = variables
@@ -105,7 +110,11 @@ def render_inventory(
     for workstation in present:
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
         given = tuple(key for key in workstation.applications if key not in taken_back)
-        files[f"host_vars/{workstation.name}.yml"] = _applications(member, given)
+        files[f"host_vars/{workstation.name}.yml"] = (
+            _windows_workstation(member, workstation, given)
+            if workstation.platform == "windows"
+            else _applications(member, given)
+        )
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present, *repositories), host_keys)
     return dict(sorted(rendered.items()))
@@ -194,6 +203,16 @@ def _client_networks(platform: PlatformPlan, connection: Connection) -> list[str
     return [str(network) for network in (*platform.client_networks, *loopback)]
 
 
+def configured_platforms(connection: Connection) -> frozenset[DevicePlatform]:
+    """The platforms of workstations that runs can configure in that data centre."""
+    return frozenset({"linux"} if connection.windows is None else {"linux", "windows"})
+
+
+def simulated_windows_dir(project: Project, connection: Connection) -> Path:
+    """Where the lab keeps what its simulated Windows workstations have become."""
+    return connection.state_dir(project) / FOLDER
+
+
 def write_inventory(project: Project, member: str, files: Files) -> bool:
     """Put the files into ``inventories/<member>/``, replacing everything that was there, as a whole.
 
@@ -268,13 +287,23 @@ def _hosts(
         add(group_name("profile", workstation.profile), workstation.name)
     children: Variables = {
         "servers": {"children": {group: {"hosts": hosts} for group, hosts in servers.items()}},
-        "workstations": {"hosts": {w.name: _where(connection, w) for w in present}},
+        "workstations": {"hosts": {w.name: _where(connection, w) for w in present if w.platform == "linux"}},
+        WINDOWS: {"hosts": {w.name: _where(connection, w) for w in present if w.platform == "windows"}},
         NOT_IN_LAB: {"hosts": {w.name: {} for w in absent}},
-        NOT_LINUX: {"hosts": {machine.name: {} for machine in _all_hosts(member) if machine.platform != "linux"}},
+        NOT_LINUX: {"hosts": {name: {} for name in not_configured(member, connection)}},
         REPOSITORIES: {"hosts": {server.name: _where(connection, server) for server in repositories}},
     }
     children.update({group: {"hosts": hosts} for group, hosts in sorted(groups.items())})
     return {"all": {"children": children}}
+
+
+def not_configured(member: MemberPlan, connection: Connection) -> tuple[str, ...]:
+    """Machines that are declared and planned, and that no play configures: servers that do not run Linux, tablets, …"""
+    known = configured_platforms(connection)
+    return (
+        *(server.name for server in member.servers if server.platform != "linux"),
+        *(workstation.name for workstation in member.workstations if workstation.platform not in known),
+    )
 
 
 def group_name(kind: str, key: str) -> str:
@@ -335,6 +364,7 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "database_server_secrets_dir": str(secrets),
         },
         WEB_SERVERS: {"web_server_listen_address": own_address, "web_server_name": own_name},
+        WINDOWS: _windows(plan, connection, secrets),
     }
 
 
@@ -351,6 +381,47 @@ def _everywhere(baseline: BaselinePlan, connection: Connection) -> Variables:
         "machine_baseline_root_ca_file": str(connection.trust.root_ca_file),
         "machine_baseline_apt_proxy": connection.packages.apt_proxy or "",
     }
+
+
+def _windows(plan: Plan, connection: Connection, secrets: Path) -> Variables:
+    baseline, member, access = plan.platform.baseline, plan.member, connection.windows
+    if access is None:
+        return {}
+    return {
+        **_windows_access(connection, access, secrets),
+        "windows_workstation_ntp_servers": list(baseline.ntp_servers),
+        "windows_workstation_timezone": baseline.timezone,
+        "windows_workstation_screen_lock_minutes": baseline.screen_lock_minutes,
+        "windows_workstation_login_banner": baseline.login_banner,
+        "windows_workstation_local_admins": [admin.name for admin in baseline.local_admins],
+        "windows_workstation_secrets_dir": str(secrets),
+        "windows_workstation_root_ca_file": str(connection.trust.root_ca_file),
+        "windows_workstation_management_port": access.reached_at,
+        "windows_workstation_drives": [{"letter": letter, "path": path} for letter, path in drives(member)],
+        "windows_applications_feed": access.chocolatey_feed,
+    }
+
+
+def _windows_access(connection: Connection, access: WindowsAccess, secrets: Path) -> Variables:
+    variables: Variables = {"ansible_user": access.user, "ansible_become": False, "ansible_shell_type": "powershell"}
+    if connection.simulated:
+        # Beside the secrets' folder of all members: .state/<data centre>/windows.
+        folder = secrets.parents[1] / FOLDER
+        return {**variables, "ansible_connection": SIMULATED_WINDOWS, "ksm_simulated_windows_folder": str(folder)}
+    variables |= {"ansible_connection": access.transport, "ansible_port": access.reached_at}
+    if access.transport == "ssh":
+        return variables
+    variables |= {
+        "ansible_psrp_protocol": "https",
+        "ansible_psrp_auth": "kerberos" if access.password_file is None else "negotiate",
+        "ansible_psrp_cert_validation": "validate",
+    }
+    if access.ca_file is not None:
+        variables["ansible_psrp_ca_cert"] = str(access.ca_file)
+    if access.password_file is not None:
+        # Read when a run begins; the inventory holds no secret.
+        variables["ansible_password"] = f"{{{{ lookup('ansible.builtin.file', {str(access.password_file)!r}) }}}}"
+    return variables
 
 
 def _ssh(connection: Connection) -> Variables:
@@ -496,6 +567,33 @@ def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:
             }
             for a in wanted
         ]
+    }
+
+
+def _windows_workstation(member: MemberPlan, workstation: WorkstationPlan, keys: tuple[str, ...]) -> Variables:
+    by_key = {application.key: application for application in member.applications}
+    wanted = [by_key[key] for key in sorted(keys)]
+    sites = {site.key: site.name for site in member.sites}
+    return {
+        "windows_workstation_printers": [
+            {"name": queue.name, "url": queue_address(queue, member), "location": sites[queue.site]}
+            for queue in printers_of(workstation, member)
+        ],
+        "windows_workstation_bookmarks": [
+            {"name": application.product, "url": url}
+            for application in wanted
+            if (url := bookmarked_on_windows(application)) is not None
+        ],
+        "windows_applications_wanted": [
+            {
+                "key": application.key,
+                "product": application.product,
+                "entry": f"catalogue/{application.domain}.yaml",
+                **({"package": application.windows_package} if application.windows_package else {}),
+                **({"url": url} if (url := bookmarked_on_windows(application)) else {}),
+            }
+            for application in wanted
+        ],
     }
 
 

@@ -44,6 +44,8 @@ class HostResult(_Record):
     notes: tuple[str, ...] = ()
     applications: tuple[str, ...] = ()
     confirmed: bool = False
+    simulated: bool = False
+    """Whether what answered was a simulation and no machine."""
 
 
 class RunResult(_Record):

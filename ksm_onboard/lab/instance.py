@@ -52,6 +52,7 @@ from ksm_onboard.lab.mounts import remove_tree
 from ksm_onboard.lab.packages import acquire_apt_proxy, release_apt_proxy
 from ksm_onboard.lab.ports import free_port
 from ksm_onboard.lab.preflight import check_machine
+from ksm_onboard.lab.windows import machine as windows
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 
@@ -290,6 +291,8 @@ def _write_connection(project: Project, name: str, record: _Record) -> None:
             "issuing": {"certificate_file": "tls/issuing.pem", "key_file": "tls/issuing.key"},
         },
         "packages": {"apt_proxy": record.apt_proxy},
+        # Nobody answers there: Windows workstations are simulated, and so is their feed.
+        "windows": {"user": GUEST_USER, "chocolatey_feed": "https://depot.lab.invalid/nuget/v3/index.json"},
     }
     text = "# Written by `ksm-onboard lab up`, removed by `ksm-onboard lab down`.\n"
     write_atomically(_connection_file(project, name), text + yaml.safe_dump(connection, sort_keys=False))
@@ -317,6 +320,7 @@ def down(project: Project, name: str, progress: Progress) -> bool:
         _clear(places, progress)
         if record is None or record.owner == str(project.root):
             _connection_file(project, name).unlink(missing_ok=True)
+            remove_tree(_connection_file(project, name).with_name(windows.FOLDER))
     return True
 
 

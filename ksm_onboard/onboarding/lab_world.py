@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, Final
 
+from ksm_onboard.declaration.models import DevicePlatform
 from ksm_onboard.lab.array import ArrayExport
 from ksm_onboard.planning.exports import exports_of
 from ksm_onboard.planning.plan import MemberPlan, Plan, PlatformPlan, WorkstationPlan
@@ -41,17 +43,31 @@ def array_exports(plan: Plan) -> tuple[ArrayExport, ...]:
     )
 
 
+FEED_VERSION: Final = "1.0.0"
+"""The version of every package that the simulated feed offers: it holds none that somebody made."""
+CHOCOLATEY_VERSION: Final = "2.4.3"
+
+
+def windows_offers(member: MemberPlan) -> dict[str, str]:
+    """The packages that the feed of the lab's simulated Windows workstations offers: what is planned, and no other."""
+    packages = (application.windows_package for application in member.applications)
+    return {"chocolatey": CHOCOLATEY_VERSION, **{package: FEED_VERSION for package in packages if package is not None}}
+
+
+def _in_turn(member: MemberPlan, platform: DevicePlatform) -> Iterator[WorkstationPlan]:
+    groups: dict[tuple[str, str], list[WorkstationPlan]] = defaultdict(list)
+    for workstation in member.workstations:
+        if workstation.platform == platform:
+            groups[workstation.department, workstation.profile].append(workstation)
+    return (w for w in chain.from_iterable(zip_longest(*groups.values())) if w is not None)
+
+
 def chosen_workstations(member: MemberPlan, number: int) -> tuple[WorkstationPlan, ...]:
     """The ``number`` workstations that the lab starts: the first of each department and profile, then the second, ….
 
-    So even a few of them show every kind of workplace. They come in the plan's order. The lab's hosts run Linux:
-    no others are chosen.
+    So even a few of them show every kind of workplace. Linux, which becomes real hosts, and Windows, which is
+    simulated, take turns; there are no tablets in the lab. They come in the plan's order.
     """
-    groups: dict[tuple[str, str], list[WorkstationPlan]] = defaultdict(list)
-    for workstation in member.workstations:
-        if workstation.platform != "linux":
-            continue
-        groups[workstation.department, workstation.profile].append(workstation)
-    in_turn = chain.from_iterable(zip_longest(*groups.values()))
+    in_turn = chain.from_iterable(zip_longest(_in_turn(member, "linux"), _in_turn(member, "windows")))
     chosen = {w.name for w in [w for w in in_turn if w is not None][:number]}
     return tuple(w for w in member.workstations if w.name in chosen)

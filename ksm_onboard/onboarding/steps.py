@@ -19,6 +19,7 @@ from ksm_onboard.configuring.inventory import (
     known_hosts_text,
     render_inventory,
     secrets_dir,
+    simulated_windows_dir,
     write_inventory,
 )
 from ksm_onboard.configuring.journal import Entry, Journal
@@ -30,7 +31,8 @@ from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_pr
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
-from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations
+from ksm_onboard.lab.windows.machine import Hosts
+from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations, windows_offers
 from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.planning.load import PLATFORM, load_own
 from ksm_onboard.planning.plan import Plan, WaiverPlan
@@ -108,17 +110,34 @@ class Onboarding:
         return self._driver.up(self.member, self.progress)
 
     def start_lab_workstations(self, number: int) -> int:
-        """In the lab, start ``number`` of the declared workstations as hosts; returns how many there are then."""
+        """In the lab, start ``number`` of the declared workstations: Linux as hosts, Windows simulated.
+
+        Returns how many there are then.
+        """
         guests = self.connection.guests
         customisation = Customisation(self.project.templates, guests.user, guests.public_key())
+        chosen = chosen_workstations(self.plan.member, number)
         specs = [
-            instance.MachineSpec(w.name, w.address, customisation.userdata(w))
-            for w in chosen_workstations(self.plan.member, number)
+            instance.MachineSpec(w.name, w.address, customisation.userdata(w)) for w in chosen if w.platform == "linux"
         ]
+        windows = [w.name for w in chosen if w.platform == "windows"]
+        self._simulate_windows(windows)
         surplus = sorted(set(self._lab_workstations()) - {spec.hostname for spec in specs})
         if surplus:
             instance.stop_workstations(self.connection.name, self.progress, only=surplus)
-        return len(instance.start_machines(self.project, self.connection.name, specs, self.progress))
+        started = instance.start_machines(self.project, self.connection.name, specs, self.progress)
+        return len(started) + len(windows)
+
+    def _simulate_windows(self, wanted: list[str]) -> None:
+        hosts = self._windows_hosts
+        for name in sorted(self._simulated_windows() - set(wanted)):
+            hosts.remove(name)
+        hosts.create(wanted)
+        if wanted:
+            offered = hosts.offers()
+            packages = {**offered.chocolatey, **windows_offers(self.plan.member)}
+            hosts.set_offers(offered.model_copy(update={"chocolatey": packages}))
+            self.progress.line(f"{len(wanted)} Windows workstations (simulated): {', '.join(wanted)}")
 
     def prove_zones(self) -> ProofRecord:
         """In the lab, try the member's flows with packets; namespaces simulate port groups. Kept for the protocol."""
@@ -287,7 +306,15 @@ class Onboarding:
 
     def existing_workstations(self) -> set[str] | None:
         """The workstations that exist: in the lab those that run, in a real data centre all (None)."""
-        return set(self._lab_workstations()) if self.connection.simulated else None
+        return set(self._lab_workstations()) | self._simulated_windows() if self.connection.simulated else None
+
+    @property
+    def _windows_hosts(self) -> Hosts:
+        return Hosts(simulated_windows_dir(self.project, self.connection))
+
+    def _simulated_windows(self) -> set[str]:
+        """The member's Windows workstations that the lab simulates."""
+        return set(self._windows_hosts.names()) & {workstation.name for workstation in self.plan.member.workstations}
 
     def _host_keys(self) -> dict[str, str]:
         with session(self.connection) as vcenter:

@@ -74,12 +74,19 @@ def depot_items(catalogue: Mapping[str, CatalogueEntry]) -> Iterator[DepotItem]:
         application = entry.application
         for platform in get_args(DepotPlatform):
             if application.offered and from_depot(application, platform):
-                yield DepotItem(
-                    application=key,
-                    product=application.product,
-                    vendor=application.vendor,
-                    entry=f"catalogue/{entry.domain}.yaml",
-                    platform=platform,
-                    media=(media := media_of(application, platform)),
-                    chocolatey=application.packages.chocolatey if media and media.file.endswith(".nupkg") else None,
-                )
+                yield depot_item(key, entry, platform)
+
+
+def depot_item(key: str, entry: CatalogueEntry, platform: DepotPlatform) -> DepotItem:
+    """What the depot holds of an application that comes from there on that platform."""
+    application = entry.application
+    media = media_of(application, platform)
+    return DepotItem(
+        application=key,
+        product=application.product,
+        vendor=application.vendor,
+        entry=f"catalogue/{entry.domain}.yaml",
+        platform=platform,
+        media=media,
+        chocolatey=application.packages.chocolatey if media and media.file.endswith(".nupkg") else None,
+    )

@@ -62,6 +62,7 @@ from ksm_onboard.planning.platform_plan import (
 )
 from ksm_onboard.planning.restart import restart_priority
 from ksm_onboard.planning.storage import Disk, disks_of, needed
+from ksm_onboard.planning.windows import windows_package
 from ksm_onboard.planning.zones import ZONE_KINDS, routing_domain_of
 
 # SCSI unit 0 holds the system disk, unit 7 is the controller's own (SCSI standard).
@@ -138,6 +139,7 @@ def plan_member(
                     in_browser=catalogue[key].application.in_browser,
                     url=declaration.web_addresses.get(key) or catalogue[key].application.url,
                     requires=catalogue[key].application.requires,
+                    windows_package=windows_package(key, catalogue[key]),
                 )
                 for key in sorted(used)
             ),

@@ -669,6 +669,8 @@ class ApplicationPlan(Planned):
     in_browser: bool = False
     url: str | None = None
     requires: tuple[str, ...] = ()
+    windows_package: str | None = None
+    """Its package in the internal Chocolatey feed; None: nothing is installed for it on Windows."""
 
 
 class BackupPlan(Planned):

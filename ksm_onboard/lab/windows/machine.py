@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.errors import OnboardError
 
+FOLDER: Final = "windows"
+"""Name of the folder of simulated workstations in the data centre's state."""
 OFFERS_FILE: Final = "offers.json"
 CONTRACTS_DIR: Final = "contracts"
 

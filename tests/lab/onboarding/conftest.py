@@ -19,6 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 LAB = "test"
 WORKSTATIONS = 2
+LINUX = 1
+"""So many of them are real hosts; the others run Windows and are simulated."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-from .conftest import WORKSTATIONS, Checkout
+from .conftest import LINUX, WORKSTATIONS, Checkout
 
 pytestmark = pytest.mark.lab
 
@@ -133,7 +133,7 @@ def test_a_copy_that_cannot_be_restored_is_a_difference(checkout: Checkout, onbo
 
 def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     hosts = checkout.ksm_json("lab", "status")["hosts"]
-    assert sorted(host["kind"] for host in hosts) == ["shared"] * 3 + ["vm"] * 12 + ["workstation"] * WORKSTATIONS
+    assert sorted(host["kind"] for host in hosts) == ["shared"] * 3 + ["vm"] * 12 + ["workstation"] * LINUX
     assert on_host(checkout, "10.64.12.21", "hostname; systemctl is-system-running").split() == [
         "gra-file01",
         "running",
@@ -204,14 +204,14 @@ def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str,
     done = checkout.pulumi("destroy", "-s", "grabow", "--yes")
     assert done.returncode != 0
     assert "protected" in done.stdout + done.stderr
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + LINUX
 
 
 def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     gone = checkout.pulumi("destroy", "-s", "grabow", "--yes", "--exclude-protected")
     assert gone.returncode == 0, gone.stdout + gone.stderr
     kinds = sorted(host["kind"] for host in checkout.ksm_json("lab", "status")["hosts"])
-    assert kinds == ["shared"] * 3 + ["workstation"] * WORKSTATIONS
+    assert kinds == ["shared"] * 3 + ["workstation"] * LINUX
 
     code, output = checkout.interrupted("up", "grabow", until="created VirtualMachine")
     assert code == 130, output
@@ -220,7 +220,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     completed = checkout.ksm("up", "grabow")
     assert completed.returncode == 0, completed.stderr
     assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + WORKSTATIONS
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + LINUX
 
 
 def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:
