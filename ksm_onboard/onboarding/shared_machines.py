@@ -116,6 +116,8 @@ class SharedMachines:
             self.own,
             self.connection,
             known_hosts=known_hosts,
+            # The data centre's own machines are no workstations.
+            windows=lambda _names: (),
             not_started=(),
             restores=load_restores(reports),
             now=datetime.now(UTC),

@@ -62,6 +62,7 @@ from ksm_onboard.verifying.restores import (
     unproven,
     with_attempts,
 )
+from ksm_onboard.verifying.windows_hosts import ask_windows
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,9 @@ class Onboarding:
             self.plan,
             self.connection,
             known_hosts=known_hosts,
+            windows=lambda names: ask_windows(
+                self.project, self.project.inventories / self.member, names, self.progress
+            ),
             not_started=absent,
             restores=load_restores(self.reports),
             now=datetime.now(UTC),

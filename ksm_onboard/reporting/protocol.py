@@ -29,7 +29,7 @@ from ksm_onboard.reporting.connections import Connections, connections
 from ksm_onboard.reporting.connections import open_points as open_connections
 from ksm_onboard.reporting.drills import Drill, drills
 from ksm_onboard.reporting.drills import open_points as open_drills
-from ksm_onboard.verifying.audit_hosts import bookmarked, not_linux
+from ksm_onboard.verifying.audit_hosts import bookmarked
 from ksm_onboard.verifying.audit_report import AuditReport, Difference, MachineSeen, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING
 from ksm_onboard.verifying.restores import Restores
@@ -687,7 +687,8 @@ def _provided(application: ApplicationPlan) -> str:
     if application.packages:
         return ""
     if not application.in_browser:
-        return "nur für Windows; noch nicht eingerichtet"
+        package = application.windows_package
+        return f"nur für Windows: Paket {package}" if package else "nur für Windows; kein Paket vorhanden"
     return f"im Browser: {application.url}" if application.url else "im Browser; Adresse noch nicht angegeben"
 
 
@@ -855,11 +856,17 @@ def _open_points(
             "vCenter, Hosts und Datenspeicher sind simuliert; Server und Arbeitsplätze sind Debian-Systeme auf einem "
             "einzigen Rechner. Vor der Abnahme ist der Lauf im echten Rechenzentrum zu wiederholen.",
         )
-    if planned_only := list(not_linux(plan)):
+    if planned_only := sorted({gap.object for gap in audit.not_checked if gap.reason is Reason.NOT_LINUX}):
         yield (
             "Ausstehend",
             f"{_names(planned_only)}: deklariert und geplant, aber noch nicht eingerichtet; "
-            "eingerichtet werden bisher nur Linux-Geräte.",
+            "eingerichtet werden in diesem Rechenzentrum bisher nur Linux-Geräte.",
+        )
+    if simulated := [machine.name for machine in audit.machines if machine.simulated]:
+        yield (
+            "Simulation",
+            f"{_names(simulated)}: Windows-Arbeitsplätze, die es hier nicht gibt. Ein Nachbau hat die Aufträge geprüft "
+            "und beantwortet; auf keinem Windows wurde etwas ausgeführt.",
         )
     yield "Ausstehend", "Anbindung der Standorte und Regeln des Zonenübergangs (Firewall) einrichten und prüfen."
     if plan.member.print_queues:

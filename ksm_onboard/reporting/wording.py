@@ -34,6 +34,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.SILENT: "das Gerät antwortet nicht",
     Reason.PAIR_INCOMPLETE: "ein Server des Paares fehlt",
     Reason.NOT_IN_LAB: "auf den Geräten des Labors nicht ausführbar",
+    Reason.NOT_ON_WINDOWS: "auf Windows nicht abgefragt",
     Reason.NOT_LINUX: "geplant, noch nicht eingerichtet: bisher werden nur Linux-Geräte eingerichtet",
 }
 
@@ -160,6 +161,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "restart_priority": "Priorität beim Neustart",
     "restore_proof": "Alter der bestandenen Rücksicherungsprobe",
     "role": "Rolle",
+    "package_sources": "Paketquellen",
     "root_ca": "Stammzertifikat vertrauenswürdig",
     "rule": "Regel",
     "rule_enabled": "Regel eingeschaltet",

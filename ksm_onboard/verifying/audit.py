@@ -5,7 +5,7 @@ Nothing here looks at Pulumi's state or at what Ansible reported.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
-from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask
+from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask, windows_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
 from ksm_onboard.verifying.backups import BackupsSeen, compare_backups, look_at_backups
@@ -26,6 +26,7 @@ from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
 from ksm_onboard.verifying.hosts import ask_hosts
 from ksm_onboard.verifying.restores import Restores
 from ksm_onboard.verifying.vcenter_facts import VCenterFacts, read_vcenter
+from ksm_onboard.verifying.windows_hosts import WindowsFacts
 
 AUDIT_FILE = "audit.json"
 
@@ -35,6 +36,7 @@ def verify(
     connection: Connection,
     *,
     known_hosts: Path,
+    windows: Callable[[Sequence[str]], Sequence[WindowsFacts | HostSilent]],
     not_started: Collection[str],
     restores: Restores,
     now: datetime,
@@ -42,10 +44,11 @@ def verify(
 ) -> AuditReport:
     """Look at everything that stands for a member and compare it with its plan.
 
-    ``not_started`` names machines that are known not to exist (workstations that the lab has
-    not started): they are listed as not checked. Every other machine that does not answer is
-    a difference. ``restores`` are the proofs of restore tests, ``now`` is the time that the
-    report carries. Raises NotReadyError if vCenter, the ssh key or ``known_hosts`` cannot be used.
+    ``windows`` asks the Windows workstations of these names. ``not_started`` names machines that are
+    known not to exist (workstations that the lab has not started): they are listed as not checked.
+    Every other machine that does not answer is a difference. ``restores`` are the proofs of restore
+    tests, ``now`` is the time that the report carries. Raises NotReadyError if vCenter, the ssh key or
+    ``known_hosts`` cannot be used, or Ansible cannot begin.
     """
     progress.step("Reading vCenter")
     facts = read_vcenter(connection, plan)
@@ -55,16 +58,20 @@ def verify(
     hosts = hosts_to_ask(plan, connection, absent)
     progress.step(f"Asking {len(hosts)} machines")
     answers = ask_hosts(hosts, connection.guests, known_hosts, progress)
+    on_windows = windows_to_ask(plan, connection, absent)
+    if on_windows:
+        progress.step(f"Asking {len(on_windows)} Windows workstations")
+    told = [*answers, *windows(on_windows)]
     progress.step("Asking the backup repositories")
     backups = look_at_backups(plan, connection, restores, known_hosts, progress)
-    return audit(plan, connection, facts, answers, absent, backups=backups, now=now)
+    return audit(plan, connection, facts, told, absent, backups=backups, now=now)
 
 
 def audit(
     plan: Plan,
     connection: Connection,
     facts: VCenterFacts,
-    answers: Iterable[HostFacts | HostSilent],
+    answers: Iterable[HostFacts | WindowsFacts | HostSilent],
     absent: Mapping[str, Reason],
     *,
     backups: BackupsSeen,

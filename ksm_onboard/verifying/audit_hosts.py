@@ -7,9 +7,11 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address
 
+from ksm_onboard.configuring.inventory import not_configured
 from ksm_onboard.connection import Connection
 from ksm_onboard.planning.plan import ApplicationPlan, DatabasePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit_report import Area, MachineSeen, Reason
+from ksm_onboard.verifying.audit_windows import compare_windows
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.host_facts import (
     PACKAGE_UNITS,
@@ -19,6 +21,7 @@ from ksm_onboard.verifying.host_facts import (
     HostToAsk,
     UnitSeen,
 )
+from ksm_onboard.verifying.windows_hosts import WindowsFacts
 
 # In force on every machine (BSI SYS.1.3.A8: no login by password, none as root).
 _SSHD = {"permitrootlogin": "no", "passwordauthentication": "no", "kbdinteractiveauthentication": "no"}
@@ -33,7 +36,7 @@ BOOKMARK = "bookmark"
 
 def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> tuple[HostToAsk, ...]:
     """Every declared server and workstation that is not ``absent``, and what it is asked for."""
-    member, away = plan.member, {*absent, *not_linux(plan)}
+    member, away = plan.member, {*absent, *not_configured(plan.member, connection), *windows_to_ask(plan, connection)}
     reach = connection.guests.reachable_at
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
     every_name = tuple(machine.fqdn for machine in machines)
@@ -55,10 +58,10 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
     )
 
 
-def not_linux(plan: Plan) -> dict[str, Reason]:
-    """Machines that are declared and planned, and that nothing configures yet."""
-    machines: tuple[Machine, ...] = (*plan.member.servers, *plan.member.workstations)
-    return {machine.name: Reason.NOT_LINUX for machine in machines if machine.platform != "linux"}
+def windows_to_ask(plan: Plan, connection: Connection, absent: Iterable[str] = ()) -> tuple[str, ...]:
+    """The Windows workstations that runs configure in that data centre and that are not ``absent``."""
+    away = {*absent, *not_configured(plan.member, connection)}
+    return tuple(w.name for w in plan.member.workstations if w.platform == "windows" and w.name not in away)
 
 
 def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
@@ -78,13 +81,13 @@ def _packages(machine: Machine, plan: Plan) -> list[str]:
 def compare_hosts(
     plan: Plan,
     connection: Connection,
-    answers: Iterable[HostFacts | HostSilent],
+    answers: Iterable[HostFacts | WindowsFacts | HostSilent],
     absent: Mapping[str, Reason],
     points: Comparison,
 ) -> tuple[MachineSeen, ...]:
     """Compare what every host said; ``absent`` are hosts that were not asked, with the reason."""
     member = plan.member
-    absent = {**absent, **not_linux(plan)}
+    absent = {**absent, **dict.fromkeys(not_configured(member, connection), Reason.NOT_LINUX)}
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
     said = {answer.name: answer for answer in answers}
     points.expects(Area.MACHINES, machines)
@@ -102,9 +105,16 @@ def compare_hosts(
             continue
         answer = said[machine.name]
         if isinstance(answer, HostSilent):
-            how = f"ssh {connection.guests.reachable_at(machine.address)}"
+            on_windows = machine.platform == "windows"
+            how = "Ansible" if on_windows else f"ssh {connection.guests.reachable_at(machine.address)}"
             points.same(Area.MACHINES, machine.name, "answers", "yes", answer.reason, how=how)
             _gaps(plan, machine, Reason.SILENT, points)
+            continue
+        if isinstance(answer, WindowsFacts):
+            if isinstance(machine, WorkstationPlan):
+                root_ca = connection.trust.root_ca_file.read_text()
+                seen.append(compare_windows(plan, machine, answer, root_ca, points))
+            points.gap(Area.NAMES, machine.name, EVERYTHING, Reason.NOT_ON_WINDOWS)
             continue
         answered[machine.name] = answer
         checks.machine(machine, answer)

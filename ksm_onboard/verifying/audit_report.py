@@ -38,6 +38,7 @@ class Reason(StrEnum):
     SILENT = "it does not answer"
     PAIR_INCOMPLETE = "a server of the pair is missing"
     NOT_IN_LAB = "the lab's machines cannot run it"
+    NOT_ON_WINDOWS = "not asked on Windows"
     NOT_LINUX = "only planned yet: nothing but Linux is configured"
 
 
@@ -94,6 +95,8 @@ class MachineSeen(_Part):
     kind: HostKind
     operating_system: str
     applications: Mapping[str, Mapping[str, str | None]]
+    simulated: bool = False
+    """Whether a simulation answered and no machine."""
 
 
 class AuditReport(_Part):

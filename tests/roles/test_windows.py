@@ -25,6 +25,10 @@ from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import LocalAdminPlan, Plan
 from ksm_onboard.progress import Silent
 from ksm_onboard.project import Project
+from ksm_onboard.verifying.audit_windows import compare_windows
+from ksm_onboard.verifying.comparison import Comparison
+from ksm_onboard.verifying.host_facts import HostSilent
+from ksm_onboard.verifying.windows_hosts import WindowsFacts, ask_windows
 
 pytestmark = pytest.mark.lab
 
@@ -158,6 +162,31 @@ def test_what_the_roles_leave(workstations: Workstations) -> None:
     assert set(machine.printers) == {q.name for q in workstations.plan.member.print_queues if q.site == site}
     # win_template leaves an empty folder there, on real machines too; no file may be left.
     assert not [path for path in machine.files if path.startswith("c:\\windows\\temp")]
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_hosts_themselves_are_asked_and_a_missing_application_is_found(workstations: Workstations) -> None:
+    inventory = workstations.project.inventories / "grabow"
+    wanted = {w.name: w for w in workstations.plan.member.workstations if w.name in (ONE, OTHER)}
+    root_ca = workstations.connection.trust.root_ca_file.read_text()
+    with workstations.hosts.opened(OTHER) as machine:
+        version = machine.chocolatey.packages.pop("7zip")
+        machine.registry[SYSTEM]["inactivitytimeoutsecs"].data = 0
+    found: dict[str, list[str]] = {}
+    for answer in ask_windows(workstations.project, inventory, [ONE, OTHER], Silent()):
+        assert isinstance(answer, WindowsFacts), answer
+        points = Comparison()
+        seen = compare_windows(workstations.plan, wanted[answer.name], answer, root_ca, points)
+        assert seen.simulated and "simuliert" in seen.operating_system
+        assert all("simulated" in difference.how_seen for difference in points.differences)
+        found[answer.name] = [f"{d.object} {d.attribute}" for d in points.differences]
+    assert found == {ONE: [], OTHER: [f"{OTHER} screen_lock_seconds", f"{OTHER}: 7zip package"]}
+    with workstations.hosts.opened(OTHER) as machine:
+        machine.chocolatey.packages["7zip"] = version
+        machine.misbehaviour = "offline"
+    silent = ask_windows(workstations.project, inventory, [OTHER], Silent())[0]
+    workstations.hosts.misbehave(OTHER, None)
+    assert isinstance(silent, HostSilent) and "switched off" in silent.reason
 
 
 @pytest.mark.usefixtures("runs")
