@@ -17,6 +17,9 @@ Event = Mapping[str, Any]
 
 RECORDING_TASK: Final = "desired_state"
 """The action by which a workplace tells how it stands, at its beginning and at its end."""
+WINDOWS_IS_DONE: Final = ("windows_applications", "ansible.builtin.set_stats")
+"""The last task of the role that ends every run over a Windows workstation; what is there is asked afterwards."""
+
 OFF: Final = ("timed out", "Connection refused", "No route to host", "Network is unreachable", "Connection reset")
 """What ssh says of a machine that is switched off. Anything else, such as another host key, is a failure."""
 
@@ -125,6 +128,8 @@ class Tally:
             self._note(data)
         if data.get("task_action") == RECORDING_TASK:
             self._told(data, host)
+        if (data.get("role"), data.get("task_action")) == WINDOWS_IS_DONE:
+            self._keep(Entry(host=data["host"], state="done"))
 
     def _told(self, data: Event, host: _Host) -> None:
         res = data.get("res") or {}

@@ -49,7 +49,7 @@ from ksm_onboard.reporting.documents import Documents, write_documents
 from ksm_onboard.reporting.protocol import summarise
 from ksm_onboard.vcenter import host_keys, session
 from ksm_onboard.verifying.audit import load_audit, reports_dir, save_audit, verify
-from ksm_onboard.verifying.audit_hosts import hosts_to_ask
+from ksm_onboard.verifying.audit_hosts import hosts_to_ask, windows_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport
 from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
 from ksm_onboard.verifying.hosts import ask_hosts
@@ -62,7 +62,7 @@ from ksm_onboard.verifying.restores import (
     unproven,
     with_attempts,
 )
-from ksm_onboard.verifying.windows_hosts import ask_windows
+from ksm_onboard.verifying.windows_hosts import WindowsFacts, ask_windows
 
 
 @dataclass(frozen=True)
@@ -191,10 +191,14 @@ class Onboarding:
             told=told,
         )
 
-    def ask_workstations(self, names: Collection[str]) -> dict[str, HostFacts | str]:
-        """What workplaces say of themselves, by other means than Ansible; a text says why one did not answer."""
+    def ask_workstations(self, names: Collection[str]) -> dict[str, HostFacts | WindowsFacts | str]:
+        """What workplaces say of themselves, by other means than those that configured them; a text: why not."""
         hosts = [host for host in hosts_to_ask(self.plan, self.connection, ()) if host.name in names]
-        answers = ask_hosts(hosts, self.connection.guests, self._known_hosts(), self.progress)
+        answers: list[HostFacts | WindowsFacts | HostSilent] = []
+        if hosts:
+            answers += ask_hosts(hosts, self.connection.guests, self._known_hosts(), self.progress)
+        windows = [name for name in windows_to_ask(self.plan, self.connection) if name in names]
+        answers += ask_windows(self.project, self.project.inventories / self.member, windows, self.progress)
         return {answer.name: answer.reason if isinstance(answer, HostSilent) else answer for answer in answers}
 
     def workplaces(self) -> tuple[WorkplaceStatus, ...]:

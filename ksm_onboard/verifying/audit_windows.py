@@ -52,7 +52,7 @@ def _applications(
     parts: dict[str, Mapping[str, str | None]] = {}
     for key in machine.applications:
         application, label = by_key[key], f"{machine.name}: {key}"
-        parts[key] = _parts(application, facts, offered)
+        parts[key] = windows_parts(application, facts)
         if (package := application.windows_package) is not None:
             how = _how(facts, "win_chocolatey_facts")
             points.present(Area.APPLICATIONS, label, "package", facts.packages.get(package), expected=package, how=how)
@@ -62,10 +62,11 @@ def _applications(
     return parts
 
 
-def _parts(application: ApplicationPlan, facts: WindowsFacts, offered: set[str]) -> dict[str, str | None]:
+def windows_parts(application: ApplicationPlan, facts: WindowsFacts) -> dict[str, str | None]:
+    """What of an application is there: its package with the version, or its bookmark; None: missing. Empty: no part."""
     if (package := application.windows_package) is not None:
         return {package: facts.packages.get(package)}
-    url = bookmarked_on_windows(application)
+    offered, url = _bookmarks(facts.registry.get(BROWSER, {})), bookmarked_on_windows(application)
     return {} if url is None else {url: "bookmark" if url in offered else None}
 
 

@@ -6,11 +6,13 @@ from collections.abc import Collection
 
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.verifying.audit_hosts import BOOKMARK, bookmarked
+from ksm_onboard.verifying.audit_windows import windows_parts
 from ksm_onboard.verifying.host_facts import HostFacts
+from ksm_onboard.verifying.windows_hosts import WindowsFacts
 
 
 def installed_applications(
-    plan: Plan, name: str, facts: HostFacts, *, without: Collection[str] = ()
+    plan: Plan, name: str, facts: HostFacts | WindowsFacts, *, without: Collection[str] = ()
 ) -> dict[str, dict[str, str | None]]:
     """For every application of the workplace ``name``, but those ``without``: its parts and their versions.
 
@@ -21,6 +23,10 @@ def installed_applications(
     found: dict[str, dict[str, str | None]] = {}
     for application in plan.member.applications:
         if application.key not in machine.applications or application.key in without:
+            continue
+        if isinstance(facts, WindowsFacts):
+            if on_windows := windows_parts(application, facts):
+                found[application.key] = on_windows
             continue
         parts: dict[str, str | None] = {package: facts.packages.get(package) for package in application.packages}
         if (url := bookmarked(application)) is not None:
