@@ -262,3 +262,43 @@ def test_ansible_reads_it_as_it_is_meant(
         "7zip", "ausweisapp", "emra-mv", "firefox-esr", "kartenleser-treiber-linux", "keepassxc", "libreoffice",
         "mv-serviceportal",
     ]  # fmt: skip
+
+
+WINDOWS_WORKPLACE = next(w.name for w in GRABOW.member.workstations if w.platform == "windows")
+
+
+@pytest.mark.parametrize("transport", ["psrp", "ssh"])
+def test_windows_workplaces_of_a_real_data_centre_are_reached_without_a_secret_in_the_inventory(
+    plan: Plan, outputs: Mapping[str, Any], transport: str
+) -> None:
+    windows = {"transport": transport, "password_file": "/secret/file", "chocolatey_feed": "https://depot.x/nuget"}
+    known = make_connection(loopback_shift=None).model_dump() | {"windows": windows}
+    connection = Connection.model_validate(known)
+    files = render(
+        GRABOW, connection, {"servers": {s.name: {"address": str(s.address)} for s in GRABOW.member.servers}}
+    )
+    assert WINDOWS_WORKPLACE in hosts(files)["windows_workstations"]["hosts"]
+    assert WINDOWS_WORKPLACE not in hosts(files)["workstations"]["hosts"]
+    variables = yaml.safe_load(files["group_vars/windows_workstations.yml"])
+    assert variables["ansible_connection"] == transport
+    assert (
+        variables["ansible_port"]
+        == variables["windows_workstation_management_port"]
+        == {"psrp": 5986, "ssh": 22}[transport]
+    )
+    assert "ksm_simulated_windows_folder" not in variables
+    if transport == "psrp":
+        assert variables["ansible_psrp_cert_validation"] == "validate"
+        assert variables["ansible_password"] == "{{ lookup('ansible.builtin.file', '/secret/file') }}"
+    wanted = yaml.safe_load(files[f"host_vars/{WINDOWS_WORKPLACE}.yml"])["windows_applications_wanted"]
+    assert {"key", "product", "entry", "package"} <= set(next(a for a in wanted if a["key"] == "firefox-esr"))
+
+
+def test_windows_workplaces_of_the_lab_are_simulated(plan: Plan) -> None:
+    known = make_connection(loopback_shift=0).model_dump() | {"windows": {"chocolatey_feed": "https://depot.x/nuget"}}
+    outputs = {"servers": {s.name: {"address": str(s.address)} for s in GRABOW.member.servers}}
+    files = render(GRABOW, Connection.model_validate(known), outputs, workstations=[WINDOWS_WORKPLACE])
+    variables = yaml.safe_load(files["group_vars/windows_workstations.yml"])
+    assert variables["ansible_connection"] == "ksm_simulated_windows"
+    assert variables["ksm_simulated_windows_folder"] == "/state/windows"
+    assert list(hosts(files)["windows_workstations"]["hosts"]) == [WINDOWS_WORKPLACE]
