@@ -22,28 +22,32 @@ def roles(folder: Path) -> list[Path]:
 
 
 def render_readme(role: Path) -> str:
-    """The README of the role in the folder ``role``, as Markdown."""
-    spec = yaml.load((role / "meta" / "argument_specs.yml").read_text(), Loader=yaml.CSafeLoader)["argument_specs"][
-        "main"
+    """The README of the role in the folder ``role``, as Markdown; first what it does, then its other entry points."""
+    specs: dict[str, Any] = yaml.load((role / "meta" / "argument_specs.yml").read_text(), Loader=yaml.CSafeLoader)[
+        "argument_specs"
     ]
+    main_spec = specs.pop("main")
+    lines = [f"# {role.name}", "", *_entry_point(main_spec, "##")]
+    for name, spec in specs.items():
+        lines += [f"## tasks_from: {name}", "", *_entry_point(spec, "###")]
+    lines += ["Generated from `meta/argument_specs.yml` by `python -m ksm_onboard.configuring.role_docs`.", ""]
+    return "\n".join(lines)
+
+
+def _entry_point(spec: dict[str, Any], heading: str) -> list[str]:
     options: dict[str, Option] = spec.get("options", {})
-    lines = [
-        f"# {role.name}",
-        "",
+    return [
         f"{spec['short_description']}.",
         "",
         *(f"- {point}" for point in spec.get("description", ())),
         "",
-        "## Variables",
+        f"{heading} Variables",
         "",
         "| variable | type | default | meaning |",
         "| --- | --- | --- | --- |",
         *(row for name, option in options.items() for row in _rows(name, option)),
         "",
-        "Generated from `meta/argument_specs.yml` by `python -m ksm_onboard.configuring.role_docs`.",
-        "",
     ]
-    return "\n".join(lines)
 
 
 def _rows(name: str, option: Option, parent: str = "") -> list[str]:
