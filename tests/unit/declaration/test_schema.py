@@ -173,7 +173,15 @@ profiles:
     applications_on: {linux: [], windows: [archikart]}
     extra_applications: [gdal-tools]
     without_applications: []
-waves: {pilot: {title: Pilot, first_day: "2027-02-01", last_day: "2027-02-05", after: []}}
+waves:
+  pilot:
+    title: Pilot
+    first_day: "2027-02-01"
+    last_day: "2027-02-05"
+    after: []
+    max_failed_percent: 10
+    blocking_applications: [7zip]
+    window: {begins: "18:00", ends: "06:00"}
 freezes: {wahl: {first_day: "2027-09-01", last_day: "2027-09-30", reason: Wahl}}
 waivers:
   umbau:
