@@ -1,23 +1,19 @@
-"""What is wrong with the depot: key, inbox, publication, and what the depots really serve."""
+"""What is wrong with the depot: key, inbox, publication."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address
 from pathlib import Path
 
-import requests
-
 from ksm_onboard.depot.inbox import look_through, sha256_of
-from ksm_onboard.depot.publication import CONTENTS, SIGNATURE, SUMS, Contents, Depot
+from ksm_onboard.depot.publication import SIGNATURE, SUMS, Depot
 from ksm_onboard.depot.signing import read_key
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.depot import DepotItem
 
 _SOON = timedelta(days=30)
-_PATIENCE = 10.0
 
 
 def problems_of(depot: Depot, items: Sequence[DepotItem], now: datetime) -> Iterator[str]:
@@ -26,7 +22,7 @@ def problems_of(depot: Depot, items: Sequence[DepotItem], now: datetime) -> Iter
         yield "nothing was built yet: there is no signing key (ksm-onboard depot build)"
         return
     key = read_key(depot.key_files)
-    yield from _ends("the signing key", key.expires, now, "ksm-onboard depot renew-key, then depot publish")
+    yield from _ends("the signing key", key.expires, now, "ksm-onboard depot renew-key, then depot build")
     inbox = look_through(items, depot.inbox)
     yield from (f"{refused.item.application} ({refused.item.platform}): {refused.why}" for refused in inbox.refused)
     for item in inbox.missing:
@@ -38,7 +34,7 @@ def problems_of(depot: Depot, items: Sequence[DepotItem], now: datetime) -> Iter
         yield "there is no publication yet (ksm-onboard depot build)"
         return
     folder, contents = latest
-    yield from _ends(f"the publication {contents.id}", contents.valid_until, now, "ksm-onboard depot publish")
+    yield from _ends(f"the publication {contents.id}", contents.valid_until, now, "ksm-onboard depot build")
     yield from altered(folder, depot.key_files.public)
 
 
@@ -62,29 +58,6 @@ def altered(publication: Path, public_key: Path) -> Iterator[str]:
     for name in sorted(found & listed.keys()):
         if sha256_of(publication / name) != listed[name]:
             yield f"{publication.name}: {name} is not what was signed"
-
-
-def served(depots: Mapping[str, IPv4Address], root_ca: Path) -> dict[str, Contents | str]:
-    """What each depot serves, asked over HTTPS as a machine would; or why it could not be asked. By host name."""
-    return {name: _asked(address, root_ca) for name, address in depots.items()}
-
-
-def differing(answers: Mapping[str, Contents | str], wanted: Contents | None) -> Iterator[str]:
-    """Which depots serve nothing, or something else than ``wanted``."""
-    for name, answer in answers.items():
-        if isinstance(answer, str):
-            yield f"{name} serves nothing: {answer}"
-        elif wanted is not None and answer.id != wanted.id:
-            yield f"{name} serves {answer.id}, the newest publication is {wanted.id} (ksm-onboard depot publish)"
-
-
-def _asked(address: IPv4Address, root_ca: Path) -> Contents | str:
-    try:
-        answer = requests.get(f"https://{address}/{CONTENTS}", verify=str(root_ca), timeout=_PATIENCE)
-        answer.raise_for_status()
-        return Contents.model_validate_json(answer.content)
-    except (requests.RequestException, OSError, ValueError) as error:
-        return str(error)
 
 
 def _ends(what: str, end: datetime, now: datetime, then: str) -> Iterable[str]:
