@@ -109,16 +109,34 @@ def mapped(value: Any, refer: Callable[[Reference], Any]) -> Any:
 
 
 def as_replay(resources: Sequence[Resource]) -> list[dict[str, Any]]:
-    """Plain JSON for bench/replay/__main__.py; a reference is ``{"ref": [resource, output]}``."""
-    return [
-        {
+    """Plain JSON for bench/replay/__main__.py; the id of another resource is ``{"id_of": name}``.
+
+    Other outputs are what their resource was asked for, such as its name: they are written as they are, and the one that
+    needs them comes ``after`` it. Raises ValueError for an output that is only known once its resource is made.
+    """
+    inputs = {resource.name: resource.inputs for resource in resources}
+
+    def entry(resource: Resource) -> dict[str, Any]:
+        after: list[str] = []
+
+        def refer(reference: Reference) -> Any:
+            if reference.output == "id":
+                return {"id_of": reference.resource}
+            after.append(reference.resource)
+            known = inputs[reference.resource].get(reference.output)
+            if not isinstance(known, str):
+                raise ValueError(f"{resource.name}: {reference} is not known before it is made")
+            return known
+
+        return {
             "name": resource.name,
             "token": resource.token,
-            "inputs": mapped(dict(resource.inputs), lambda r: {"ref": [r.resource, r.output]}),
+            "inputs": mapped(dict(resource.inputs), refer),
+            "after": sorted(set(after)),
             "ignored": list(resource.ignored),
         }
-        for resource in resources
-    ]
+
+    return [entry(resource) for resource in resources]
 
 
 # --- for terraform ----------------------------------------------------------------------------

@@ -146,6 +146,9 @@ def test_all_get_the_same_resources_and_nobody_a_password(
 ) -> None:
     replay = as_replay(resources)
     assert sum(len(of_type) for of_type in terraform["resource"].values()) == len(resources) == len(replay) == 6
-    assert replay[4]["inputs"]["folder"] == {"ref": ["grabow", "path"]}
-    assert replay[4]["ignored"] == ["clone", 'extraConfig["guestinfo.userdata"]', "hostSystemId"]
+    machine = replay[4]
+    assert machine["inputs"]["folder"] == "grabow"
+    assert machine["inputs"]["disks"][0]["datastoreId"] == {"id_of": "gra-gold"}
+    assert machine["after"] == ["gra-file01-data", "grabow"]
+    assert machine["ignored"] == ["clone", 'extraConfig["guestinfo.userdata"]', "hostSystemId"]
     assert "password" not in json.dumps(terraform) + json.dumps(replay)
