@@ -111,8 +111,8 @@ def mapped(value: Any, refer: Callable[[Reference], Any]) -> Any:
 def as_replay(resources: Sequence[Resource]) -> list[dict[str, Any]]:
     """Plain JSON for bench/replay/__main__.py; the id of another resource is ``{"id_of": name}``.
 
-    Other outputs are what their resource was asked for, such as its name: they are written as they are, and the one that
-    needs them comes ``after`` it. Raises ValueError for an output that is only known once its resource is made.
+    Other outputs are what their resource was asked for, such as its name: they are written as they are, and who needs
+    them comes ``after`` it. Raises ValueError for an output that is only known once its resource is made.
     """
     inputs = {resource.name: resource.inputs for resource in resources}
 
