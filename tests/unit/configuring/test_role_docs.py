@@ -35,4 +35,6 @@ def test_defaults_are_the_specified_ones(role: Path) -> None:
 def test_a_role_uses_no_variable_of_another(role: Path) -> None:
     others = [f"{other.name}_" for other in ROLES if other != role]
     texts = "".join(p.read_text() for p in role.rglob("*") if p.suffix in (".yml", ".j2"))
+    # The name of a role may end like another's: windows_applications.
+    texts = texts.replace(f"{role.name}_", "")
     assert not [prefix for prefix in others if f" {prefix}" in texts or f"_{prefix}" in texts]
