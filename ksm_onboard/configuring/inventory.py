@@ -24,6 +24,7 @@ from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.plan import (
     BackupPlan,
     BaselinePlan,
+    CentralServerPlan,
     DatabasePlan,
     MemberPlan,
     Plan,
@@ -96,16 +97,18 @@ def render_inventory(
     member = plan.member
     _require_provisioned(member, outputs)
     repositories = _repository_hosts(plan, host_keys)
+    resolvers = _resolvers_to_tell(plan, host_keys)
     known = tuple(w for w in member.workstations if w.platform in configured_platforms(connection))
     present = tuple(w for w in known if workstations is None or w.name in workstations)
     absent = tuple(w for w in known if workstations is not None and w.name not in workstations)
-    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, repositories)}
+    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, (repositories, resolvers))}
     for group, variables in _group_variables(plan, connection, secrets).items():
         files[f"group_vars/{group}.yml"] = variables
     for server in _linux_servers(member):
         files[f"host_vars/{server.name}.yml"] = {
             **_server_variables(member, connection, server),
             **_backup_variables(plan, connection, server, host_keys, secrets),
+            **_registration(plan, connection, server, resolvers),
         }
     for workstation in present:
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
@@ -116,7 +119,9 @@ def render_inventory(
             else _applications(member, given)
         )
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
-    rendered[KNOWN_HOSTS] = known_hosts_text(connection, (*member.servers, *present, *repositories), host_keys)
+    rendered[KNOWN_HOSTS] = known_hosts_text(
+        connection, (*member.servers, *present, *repositories, *resolvers), host_keys
+    )
     return dict(sorted(rendered.items()))
 
 
@@ -192,9 +197,9 @@ def _of_the_world(servers: Iterable[str | IPv4Address], connection: Connection) 
     return [] if connection.simulated else [str(server) for server in servers]
 
 
-def _unsigned(platform: PlatformPlan) -> list[str]:
-    """The domain that the data centre and all members have their own domains in, for example internal."""
-    return [platform.dns_domain.rpartition(".")[2]] if platform.dns_domain else []
+def common_domain(platform: PlatformPlan) -> str:
+    """The domain that the data centre and all members have their own domains in; nobody signs it."""
+    return platform.dns_domain.rpartition(".")[2] or "internal"
 
 
 def _client_networks(platform: PlatformPlan, connection: Connection) -> list[str]:
@@ -266,8 +271,9 @@ def _hosts(
     connection: Connection,
     present: tuple[WorkstationPlan, ...],
     absent: tuple[WorkstationPlan, ...],
-    repositories: tuple[SharedServerPlan, ...],
+    shared: tuple[tuple[SharedServerPlan, ...], tuple[CentralServerPlan, ...]],
 ) -> Variables:
+    repositories, central = shared
     servers: dict[str, Variables] = {group: {} for group in ROLE_GROUPS.values()}
     groups: dict[str, Variables] = {WEB_SERVERS: {}}
 
@@ -292,6 +298,7 @@ def _hosts(
         NOT_IN_LAB: {"hosts": {w.name: {} for w in absent}},
         NOT_LINUX: {"hosts": {name: {} for name in not_configured(member, connection)}},
         REPOSITORIES: {"hosts": {server.name: _where(connection, server) for server in repositories}},
+        CENTRAL: {"hosts": {server.name: _where(connection, server) for server in central}},
     }
     children.update({group: {"hosts": hosts} for group, hosts in sorted(groups.items())})
     return {"all": {"children": children}}
@@ -311,11 +318,13 @@ def group_name(kind: str, key: str) -> str:
     return f"{kind}_{key.replace('-', '_')}"
 
 
-def _where(connection: Connection, host: Machine) -> Variables:
+def _where(connection: Connection, host: Machine | CentralServerPlan) -> Variables:
     return {"ansible_host": str(connection.guests.reachable_at(host.address))}
 
 
-def known_hosts_text(connection: Connection, hosts: Iterable[Machine], host_keys: Mapping[str, str]) -> str:
+def known_hosts_text(
+    connection: Connection, hosts: Iterable[Machine | CentralServerPlan], host_keys: Mapping[str, str]
+) -> str:
     """The known_hosts file of ``hosts``, as far as their keys are known; the others cannot be logged in to."""
     port = connection.guests.port
     lines = []
@@ -346,7 +355,11 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "dns_server_reverse_zones": _reverse_zones(host.address for host in _all_hosts(member)),
             "dns_server_records": [{"name": h.fqdn, "address": str(h.address)} for h in _all_hosts(member)],
             "dns_server_forwarders": [str(connection.guests.reachable_at(a)) for a in baseline.dns_forwarders],
-            "dns_server_insecure_domains": _unsigned(plan.platform),
+            # Where nobody answers for names of the internet, only those of the data centre and of members are asked.
+            "dns_server_forwarded_domain": "."
+            if _of_the_world(baseline.upstream_dns, connection)
+            else common_domain(plan.platform),
+            "dns_server_insecure_domains": [common_domain(plan.platform)],
         },
         "file_servers": {
             "file_server_listen_address": own_address,
@@ -511,6 +524,39 @@ def _repository_hosts(plan: Plan, host_keys: Mapping[str, str]) -> tuple[SharedS
             f"ksm-onboard configure {platform.key}",
         )
     return tuple(server for server in platform.shared_servers if server.name in names)
+
+
+def _resolvers_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralServerPlan, ...]:
+    """The central resolvers, for a member that has name servers of its own."""
+    if not any(server.role == "dns" for server in _linux_servers(plan.member)):
+        return ()
+    resolvers = plan.platform.central_servers("resolver")
+    if unknown := [server.name for server in resolvers if server.name not in host_keys]:
+        raise NotReadyError(
+            f"the central resolvers cannot be told of {plan.member.key}'s names, "
+            f"their ssh host keys are not known: {', '.join(unknown)}",
+            hint=f"bring them up first: ksm-onboard up {plan.platform.key}, then ksm-onboard configure "
+            f"{plan.platform.key}",
+        )
+    return resolvers
+
+
+def _registration(
+    plan: Plan, connection: Connection, server: ServerPlan, resolvers: tuple[CentralServerPlan, ...]
+) -> Variables:
+    """What the member's first name server tells the central services about the member."""
+    member = plan.member
+    own = [s for s in _linux_servers(member) if s.role == "dns"]
+    if not resolvers or server != own[0]:
+        return {}
+    reverse = _reverse_zones(host.address for host in _all_hosts(member))
+    return {
+        "central_registration_member": member.key,
+        "central_registration_resolvers": [resolver.name for resolver in resolvers],
+        "central_registration_zones": [member.dns_domain, *reverse],
+        "central_registration_name_servers": [str(connection.guests.reachable_at(s.address)) for s in own],
+        "central_registration_members_dir": MEMBERS_ZONES,
+    }
 
 
 def _backup_variables(

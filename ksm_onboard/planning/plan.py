@@ -302,6 +302,11 @@ class PlatformPlan(Planned):
         """The platform's VMs that give the central service ``role``; none if it is not declared."""
         return next((service.servers for service in self.central_services if service.role == role), ())
 
+    @property
+    def resolver_addresses(self) -> tuple[IPv4Address, ...]:
+        """Where the central resolvers answer."""
+        return tuple(server.address for server in self.central_servers("resolver"))
+
     def backup_repository(self, key: str) -> BackupRepositoryPlan:
         """The backup repository of that key. Raises KeyError if there is none."""
         return {repository.key: repository for repository in self.backup_repositories}[key]

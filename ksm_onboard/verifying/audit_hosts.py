@@ -49,7 +49,7 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
             role=machine.role if isinstance(machine, ServerPlan) else None,
             units=_units(machine, plan),
             admins=admins,
-            name_servers=tuple(reach(address) for address in machine.dns_servers),
+            name_servers=tuple(reach(address) for address in _name_servers(machine, plan)),
             # The name servers prove the whole zone; everybody else proves that they reach them.
             names=every_name if isinstance(machine, ServerPlan) and machine.role == "dns" else (machine.fqdn,),
         )
@@ -64,10 +64,20 @@ def windows_to_ask(plan: Plan, connection: Connection, absent: Iterable[str] = (
     return tuple(w.name for w in plan.member.workstations if w.platform == "windows" and w.name not in away)
 
 
+def _name_servers(machine: Machine, plan: Plan) -> tuple[IPv4Address, ...]:
+    """Whom a machine asks for names: its own name servers; these themselves also ask the central resolvers.
+
+    So each resolver of the pair proves by itself that it finds the member's names.
+    """
+    if isinstance(machine, ServerPlan) and machine.role == "dns":
+        return (*machine.dns_servers, *plan.platform.resolver_addresses)
+    return machine.dns_servers
+
+
 def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
     units = [*_BASELINE_UNITS]
     if isinstance(machine, ServerPlan):
-        units += ROLE_UNITS[machine.role]
+        units += [unit for role in machine.central_roles or (machine.role,) for unit in ROLE_UNITS[role]]
         units += [PACKAGE_UNITS[p] for p in _packages(machine, plan) if p in PACKAGE_UNITS]
         units += [f"ksm-backup@{b.name}.timer" for b in plan.member.backups if b.server == machine.name and b.copies]
     return tuple(units)
@@ -193,7 +203,11 @@ class _HostChecks:
     def _baseline(self, machine: Machine, facts: HostFacts) -> None:
         name, base = machine.name, self.baseline
         self._same(name, "time_zone", base.timezone, facts.time_zone, "/etc/localtime")
-        self._same(name, "time_servers", base.ntp_servers, facts.time_servers, "/etc/chrony")
+        serves_time = isinstance(machine, ServerPlan) and "time" in machine.central_roles
+        # In a lab nobody asks anybody in the world.
+        upstream = () if self.connection.simulated else base.upstream_time
+        time_servers = upstream if serves_time else base.ntp_servers
+        self._same(name, "time_servers", time_servers, facts.time_servers, "/etc/chrony")
         self._same(name, "security_updates", True, facts.security_updates, "apt-config dump")
         installed = "unattended-upgrades" in facts.packages
         self._same(name, "unattended_upgrades_installed", True, installed, "dpkg-query")
@@ -242,7 +256,7 @@ class _HostChecks:
     def _names(self, machine: Machine, facts: HostFacts) -> None:
         is_name_server = isinstance(machine, ServerPlan) and machine.role == "dns"
         names = self.addresses if is_name_server else {machine.fqdn: machine.address}
-        for server in machine.dns_servers:
+        for server in _name_servers(machine, self.plan):
             answers = facts.dns.get(str(self._reach(server)), {})
             for name, address in names.items():
                 found = answers.get(name)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 import time
 
 import pytest
 
 from ksm_onboard.lab.hosts import discard_host
+from ksm_onboard.verifying.on_host import lookup
 
-from .conftest import LAB, LOG_SERVER, SERVERS, WORKSTATION, Runs, Site
+from .conftest import CENTRAL, LAB, LOG_SERVER, SERVERS, WORKSTATION, Runs, Site
 
 pytestmark = pytest.mark.lab
 
@@ -140,6 +143,30 @@ def _ask(site: Site, name: str, kind: str) -> tuple[str, list[str]]:
     site.on("gra-dns01", "python3 -c 'import dns' 2>/dev/null || sudo apt-get -qq install python3-dnspython >/dev/null")
     said = site.on("gra-dns01", f"python3 - {name} {kind} {site.address('gra-dns01')}", stdin=program).split()
     return said[0], said[1:]
+
+
+def test_each_central_resolver_finds_the_members_names_and_its_own(site: Site) -> None:
+    asked = ("gra-file01.grabow.internal", "sn-backup03.ksm.internal", "nobody.grabow.internal", "example.org")
+    for server in CENTRAL:
+        found = [lookup(site.address(server), name) for name in asked]
+        assert found == [["10.64.12.21"], ["10.96.81.13"], [], None], f"{server} answers otherwise"
+
+
+def test_a_members_name_server_asks_the_central_ones_for_names_of_others(site: Site) -> None:
+    assert lookup(site.address("gra-dns01"), "sn-core02.ksm.internal") == ["10.96.0.12"]
+
+
+def test_each_central_time_server_answers_with_the_time(site: Site) -> None:
+    for server in CENTRAL:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
+            link.settimeout(20)
+            link.connect((site.address(server), 123))
+            link.send(b"\x23" + bytes(47))  # RFC 5905: version 4, a client's question
+            answer = link.recv(48)
+        assert answer[0] & 7 == 4, "it is a server's answer"
+        assert answer[0] >> 6 != 3, "its clock is said to be right"
+        seconds = struct.unpack(">I", answer[40:44])[0] - 2_208_988_800  # from 1900 to 1970
+        assert abs(seconds - time.time()) < 60
 
 
 def test_file_server_lets_the_takeover_account_write_to_every_share(site: Site) -> None:

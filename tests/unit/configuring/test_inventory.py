@@ -38,7 +38,8 @@ assert _OWN is not None
 OWN = _OWN
 WORKSTATIONS = [w.name for w in GRABOW.member.workstations if w.platform == "linux"]
 REPOSITORIES = {server.name: f"ssh-ed25519 AAAA{server.name[-2:]}" for server in GRABOW.platform.shared_servers}
-KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES}
+RESOLVERS = {"sn-core01": "ssh-ed25519 AAAACORE1", "sn-core02": "ssh-ed25519 AAAACORE2"}
+KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **RESOLVERS}
 
 
 def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
@@ -162,6 +163,27 @@ def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member
     real = make_connection(loopback_shift=None)
     everywhere = render_platform_inventory(GRABOW.platform, None, real, outputs={}, host_keys={})
     assert set(hosts(everywhere)["servers"]["children"]["backup_servers"]["hosts"]) == set(REPOSITORIES)
+
+
+def test_one_name_server_makes_the_member_known_to_every_central_resolver(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    files = render(plan, lab, outputs)
+    assert set(hosts(files)["central_servers"]["hosts"]) == set(RESOLVERS)
+    telling = yaml.safe_load(files["host_vars/gra-dns01.yml"])
+    assert telling["central_registration_resolvers"] == list(RESOLVERS)
+    assert telling["central_registration_name_servers"] == ["127.64.12.11", "127.64.12.12"]
+    assert {"grabow.internal", "12.64.10.in-addr.arpa"} <= set(telling["central_registration_zones"])
+    others = [name for name, text in files.items() if "central_registration" in text]
+    assert others == ["host_vars/gra-dns01.yml"]
+
+
+def test_resolvers_that_cannot_be_logged_in_to_are_named(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    with pytest.raises(NotReadyError, match="sn-core02") as refused:
+        render(plan, lab, outputs, host_keys={name: key for name, key in KEYS.items() if name != "sn-core02"})
+    assert "ksm-onboard configure schwerin" in (refused.value.hint or "")
 
 
 def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:

@@ -326,6 +326,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
     machines: tuple[ServerPlan | WorkstationPlan, ...] = (*member.servers, *member.workstations)
     everyone = {m.fqdn: (str(m.address),) for m in machines}
     names = everyone if role == "dns" else {machine.fqdn: everyone[machine.fqdn]}
+    central = plan.platform.resolver_addresses if role == "dns" else ()
     units = ["chrony.service", "apt-daily-upgrade.timer", *(_SERVICES[role] if role else [])]
     units += [f"ksm-backup@{b.name}.timer" for b in member.backups if b.server == machine.name]
     pem = connection.trust.root_ca_file.read_bytes()
@@ -351,7 +352,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
         log_servers=(),
         bookmarks=tuple(sorted(a.url for a in member.applications if a.url and a.key in machine.applications)),
         name_servers=tuple(map(str, machine.dns_servers)),
-        dns={str(connection.guests.reachable_at(server)): names for server in machine.dns_servers},
+        dns={str(connection.guests.reachable_at(server)): names for server in (*machine.dns_servers, *central)},
         screen_lock=None if role else ScreenLockSeen(idle_seconds=600, enabled=True, delay_seconds=0, enforced=True),
         shares={
             s.name: ShareSeen(path=s.path, groups=s.groups, comment=s.comment, writable=True, guests=False)
