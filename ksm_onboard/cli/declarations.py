@@ -11,9 +11,9 @@ from typing import Annotated
 import typer
 
 from ksm_onboard.cli import findings_output, terminal
-from ksm_onboard.errors import ExitCode, NotReadyError
+from ksm_onboard.errors import ExitCode, NotReadyError, OnboardError
 from ksm_onboard.planning.exports import as_csv, exports_of
-from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.load import PLATFORM, Declarations
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project, find_project
 from ksm_onboard.provisioning.deployed import Found, find_deployed, read_exported
@@ -103,8 +103,11 @@ def plan(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Show everything that is decided for a member: networks, servers, storage, workstations."""
-    decided = Declarations(find_project()).plan(member)
+    """Show everything that is decided for a member: networks, servers, storage, workstations; or the platform's VMs."""
+    declarations = Declarations(find_project())
+    decided = declarations.own_plan() if member == PLATFORM else declarations.plan(member)
+    if decided is None:
+        raise OnboardError(f"{member} declares no VMs of its own", hint="they are declared under shared.vms")
     if exports:
         wanted = exports_of(decided)
         if json:

@@ -18,7 +18,7 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
 
-from .conftest import LINUX, WORKSTATIONS, Checkout
+from .conftest import CENTRAL, LINUX, WORKSTATIONS, Checkout
 
 pytestmark = pytest.mark.lab
 
@@ -133,7 +133,7 @@ def test_a_copy_that_cannot_be_restored_is_a_difference(checkout: Checkout, onbo
 
 def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     hosts = checkout.ksm_json("lab", "status")["hosts"]
-    assert sorted(host["kind"] for host in hosts) == ["shared"] * 3 + ["vm"] * 12 + ["workstation"] * LINUX
+    assert sorted(host["kind"] for host in hosts) == ["shared"] * 3 + ["vm"] * (12 + CENTRAL) + ["workstation"] * LINUX
     assert on_host(checkout, "10.64.12.21", "hostname; systemctl is-system-running").split() == [
         "gra-file01",
         "running",
@@ -148,6 +148,7 @@ def test_a_second_onboarding_changes_nothing_and_says_so(checkout: Checkout, onb
     assert [stack["changes"] for stack in again["stacks"]] == [0, 0]
     assert again["configuration"]["hosts"]
     assert {host["changed"] for host in again["configuration"]["hosts"].values()} == {0}
+    assert again["shared_machines"] is None, "no run goes over shared machines that are as they are wanted"
     assert "0 Pulumi changes, 0 Ansible changes" in done.stderr
     assert "build" not in done.stderr
 
@@ -204,7 +205,7 @@ def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str,
     done = checkout.pulumi("destroy", "-s", "grabow", "--yes")
     assert done.returncode != 0
     assert "protected" in done.stdout + done.stderr
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + LINUX
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + CENTRAL + LINUX
 
 
 def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
@@ -220,7 +221,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     completed = checkout.ksm("up", "grabow")
     assert completed.returncode == 0, completed.stderr
     assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + LINUX
+    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + CENTRAL + LINUX
 
 
 def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:

@@ -75,8 +75,9 @@ def test_the_cluster_is_adopted_set_and_outlives_the_stack(
             cluster = door.cluster()
             assert settings_of(cluster.configurationEx) == planned_settings(plan.cluster_settings)
             assert sorted(host.name for host in cluster.host) == hosts
-        # Datastores are protected, like members'.
-        platform.pulumi("destroy", "--yes", "--skip-preview", "--exclude-protected")
+        # The datastores of its VMs are protected, like members': whoever removes them says so first.
+        platform.pulumi("state", "unprotect", "--all", "--yes")
+        platform.pulumi("destroy", "--yes", "--skip-preview")
         with Door(schwerin) as door:
             cluster = door.cluster()
             assert sorted(host.name for host in cluster.host) == hosts

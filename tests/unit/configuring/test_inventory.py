@@ -100,6 +100,7 @@ def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: M
         "127.64.12.11 ssh-ed25519 AAAADNS",
         "127.64.0.21 ssh-ed25519 AAAAWS",
         *(f"127.96.81.1{n} ssh-ed25519 AAAA0{n}" for n in (1, 2, 3)),
+        *(f"127.96.0.1{n} ssh-ed25519 AAAACORE{n}" for n in (1, 2)),
     ]
     assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
 
@@ -145,7 +146,7 @@ def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
 ) -> None:
     none = [b.model_copy(update={"backup_class": None, "copies": ()}) for b in plan.member.backups]
     bare = plan.model_copy(update={"member": plan.member.model_copy(update={"backups": tuple(none)})})
-    files = render(bare, lab, outputs, host_keys={})
+    files = render(bare, lab, outputs, host_keys=RESOLVERS)
     variables = yaml.safe_load(files["host_vars/gra-file01.yml"])
     assert variables["backup_client_sources"] == [] and variables["backup_client_repositories"] == []
     assert hosts(files)["backup_repositories"] == {"hosts": {}}
