@@ -1,4 +1,4 @@
-"""Who was given which licence: ``stacks/licences/<member>.yaml``, one line per application. Read and written here only.
+"""Who was given which licence: ``stacks/licences/<member>.yaml``, one line per seat. Read and written here only.
 
 The toolkit writes it; people read and review it. See planning.licensing for how seats are given.
 """
@@ -58,5 +58,7 @@ def write_licences(stacks: Path, seats: Mapping[str, tuple[tuple[str, str], ...]
 
 def _rendered(member: str, applications: Mapping[str, list[str]]) -> str:
     lines = [_HEADER.format(member=member), "seats:\n"]
-    lines += [f'  "{application}": [{", ".join(machines)}]\n' for application, machines in applications.items()]
+    for application, machines in applications.items():
+        # One line per seat: two branches that give out different ones can be merged.
+        lines += [f'  "{application}":\n', *(f"    - {machine}\n" for machine in machines)]
     return "".join(lines)
