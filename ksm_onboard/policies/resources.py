@@ -182,11 +182,14 @@ class Stack:
         """Names of the platform's tags of one category that a resource carries."""
         names = {tag_id: name for name, tag_id in (self.platform("tag_ids").get(category) or {}).items()}
         carried = vm.inputs.get("tags")
-        if isinstance(carried, list) and Hidden.UNKNOWN in carried:
+        if not isinstance(carried, list):
+            return ()
+        found = [names[tag] for tag in carried if tag in names]
+        if Hidden.UNKNOWN in carried:
             # The platform's own tags, before they are made: by what the value comes from.
             made = (tag for tag in self._referred(vm, "tags", "Tag") if self._is_in(tag, category))
-            return tuple(str(tag.inputs.get("name")) for tag in made)
-        return tuple(names[tag] for tag in carried if tag in names) if isinstance(carried, list) else ()
+            found += [str(tag.inputs.get("name")) for tag in made]
+        return tuple(dict.fromkeys(found))
 
     def _is_in(self, tag: Resource, category: str) -> bool:
         return any(made.inputs.get("name") == category for made in self._referred(tag, "categoryId", "TagCategory"))

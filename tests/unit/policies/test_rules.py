@@ -379,8 +379,10 @@ def test_what_is_not_known_yet_is_not_held_against_anybody() -> None:
     change("t-dns01", disks=[disk(Hidden.UNKNOWN)])(there)
     change("t-management", vlanId=Hidden.UNKNOWN)(there)
     change("t-permissions", permissions=[{"userOrGroup": "g", "isGroup": True, "roleId": Hidden.UNKNOWN}])(there)
+    # The member's own tag is made in the same run, the platform's are there.
+    change("t-dns01", tags=[Hidden.UNKNOWN, "zone-infrastructure", "section-a", "level-1"])(there)
     told = verdicts(there)
-    for rule in ("network-own", "network-own-vlan", "storage-encrypted", "rights-least"):
+    for rule in ("network-own", "network-own-vlan", "storage-encrypted", "rights-least", "tags-complete"):
         assert told[rule].outcome == "fulfilled", rule
 
 
