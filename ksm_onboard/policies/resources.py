@@ -184,7 +184,7 @@ class Stack:
         carried = vm.inputs.get("tags")
         if not isinstance(carried, list):
             return ()
-        found = [names[tag] for tag in carried if tag in names]
+        found = [names[tag] for tag in carried if isinstance(tag, str) and tag in names]
         if Hidden.UNKNOWN in carried:
             # The platform's own tags, before they are made: by what the value comes from.
             made = (tag for tag in self._referred(vm, "tags", "Tag") if self._is_in(tag, category))
