@@ -159,10 +159,9 @@ def test_the_platforms_concept(
 def test_a_backup_host_outside_its_zone(checkout: Project, platform: Path) -> None:
     change(
         platform,
-        ("    backup: {cidr", "    management: {cidr: 10.96.80.0/24, vlan: 180}\n    backup: {cidr"),
         (
             "backup03: {role: backup, zone: backup, address: 10.96.81.13",
-            "backup03: {role: backup, zone: management, address: 10.96.80.13",
+            "backup03: {role: backup, zone: core, address: 10.96.0.13",
         ),
     )
     assert [rule for rule, _, _ in found(checkout)] == ["backup-host"]
