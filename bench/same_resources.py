@@ -16,6 +16,9 @@ _PROVIDER = "pulumi:providers:"
 _BUILT_IN = "pulumi:"
 _OF_THE_BRIDGE = ("__defaults", "__meta")
 
+# What one resource hands to another. Other outputs that happen to be equal, such as "normal", are no reference.
+_HANDED_ON = ("id", "name", "path", "vmdkPath")
+
 # Where the bridge names a list in the plural, and for a resource: terraform-provider-vsphere's own names.
 _BLOCKS = {"disks": "disk", "networkInterfaces": "network_interface"}
 _TYPES = {
@@ -40,12 +43,13 @@ class Reference:
     """An output of another resource; ``output`` is the engine's name of it, for example ``defaultIpAddress``."""
 
     resource: str
+    """Its key."""
     output: str
 
 
 @dataclass(frozen=True)
 class Resource:
-    """``name`` is unique among all; ``inputs`` are plain values and references, lists and tables of them."""
+    """``name`` is unique within its type; ``inputs`` are plain values and references, lists and tables of them."""
 
     name: str
     token: str
@@ -57,6 +61,11 @@ class Resource:
     @property
     def kind(self) -> str:
         return self.token.rsplit(":", 1)[-1]
+
+    @property
+    def key(self) -> str:
+        """Unique among all: a folder and a pool may have one name."""
+        return f"{self.kind} {self.name}"
 
 
 def resources_of(entries: Sequence[Mapping[str, Any]]) -> tuple[Resource, ...]:
@@ -87,9 +96,9 @@ def _with_references(value: Any, needed: Sequence[Mapping[str, Any]]) -> Any:
         return [_with_references(part, needed) for part in value]
     if isinstance(value, str) and value:
         for entry in needed:
-            outputs = {"id": entry["id"], **{k: v for k, v in entry["outputs"].items() if isinstance(v, str)}}
-            if (output := next((name for name, known in outputs.items() if known == value), None)) is not None:
-                return Reference(_name(entry), output)
+            outputs = {**entry["outputs"], "id": entry["id"]}
+            if (output := next((name for name in _HANDED_ON if outputs.get(name) == value), None)) is not None:
+                return Reference(f"{entry['type'].rsplit(':', 1)[-1]} {_name(entry)}", output)
     return value
 
 
@@ -109,12 +118,12 @@ def mapped(value: Any, refer: Callable[[Reference], Any]) -> Any:
 
 
 def as_replay(resources: Sequence[Resource]) -> list[dict[str, Any]]:
-    """Plain JSON for bench/replay/__main__.py; the id of another resource is ``{"id_of": name}``.
+    """Plain JSON for bench/replay/__main__.py; the id of another resource is ``{"id_of": key}``.
 
     Other outputs are what their resource was asked for, such as its name: they are written as they are, and who needs
     them comes ``after`` it. Raises ValueError for an output that is only known once its resource is made.
     """
-    inputs = {resource.name: resource.inputs for resource in resources}
+    inputs = {resource.key: resource.inputs for resource in resources}
 
     def entry(resource: Resource) -> dict[str, Any]:
         after: list[str] = []
@@ -129,7 +138,7 @@ def as_replay(resources: Sequence[Resource]) -> list[dict[str, Any]]:
             return known
 
         return {
-            "name": resource.name,
+            "name": resource.key,
             "token": resource.token,
             "inputs": mapped(dict(resource.inputs), refer),
             "after": sorted(set(after)),
@@ -144,17 +153,17 @@ def as_replay(resources: Sequence[Resource]) -> list[dict[str, Any]]:
 
 def as_terraform(resources: Sequence[Resource], server: str, user: str) -> dict[str, Any]:
     """The configuration in HCL's JSON syntax (``main.tf.json``). The password comes from ``VSPHERE_PASSWORD``."""
-    types = {resource.name: _TYPES[resource.kind] for resource in resources}
+    labels = {resource.key: f"{_TYPES[resource.kind]}.{_label(resource.name)}" for resource in resources}
 
     def refer(reference: Reference) -> str:
-        return f"${{{types[reference.resource]}.{_label(reference.resource)}.{_snake(reference.output)}}}"
+        return f"${{{labels[reference.resource]}.{_snake(reference.output)}}}"
 
     blocks: dict[str, dict[str, Any]] = {}
     for resource in resources:
         body = _body(mapped(dict(resource.inputs), refer))
         if ignored := list(_ignored(resource)):
             body["lifecycle"] = {"ignore_changes": ignored}
-        blocks.setdefault(types[resource.name], {})[_label(resource.name)] = body
+        blocks.setdefault(_TYPES[resource.kind], {})[_label(resource.name)] = body
     return {
         "terraform": {"required_providers": {"vsphere": {"source": "hashicorp/vsphere"}}},
         "provider": {"vsphere": {"vsphere_server": server, "user": user, "allow_unverified_ssl": False}},

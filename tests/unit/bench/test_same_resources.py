@@ -34,6 +34,7 @@ STATE = [
     {"urn": "urn:pulumi:grabow::ksm-onboard::pulumi:pulumi:Stack::x", "custom": False, "type": "pulumi:pulumi:Stack"},
     {"urn": "urn:pulumi:p::vcenter", "custom": True, "type": "pulumi:providers:vsphere", "inputs": {"password": "p"}},
     entry("Folder", "grabow", {"path": "grabow", "type": "vm"}, {}, id="group-v1", outputs={"path": "grabow"}),
+    entry("ResourcePool", "grabow", {"name": "grabow"}, {}, id="resgroup-1", outputs={"name": "grabow"}),
     entry(
         "DistributedPortGroup",
         "grabow-infrastructure",
@@ -48,7 +49,7 @@ STATE = [
         {"name": "gra-gold", "remoteHosts": ["10.255.16.11"]},
         {},
         id="datastore-9",
-        outputs={"name": "gra-gold"},
+        outputs={"name": "gra-gold", "maintenanceMode": "normal"},
     ),
     entry(
         "VirtualDisk",
@@ -66,7 +67,13 @@ STATE = [
             "folder": "grabow",
             "networkInterfaces": [{"__defaults": [], "networkId": "dvportgroup-7", "adapterType": "vmxnet3"}],
             "disks": [
-                {"__defaults": ["keepOnRemove"], "label": "disk0", "size": 20, "datastoreId": "datastore-9"},
+                {
+                    "__defaults": ["keepOnRemove"],
+                    "label": "disk0",
+                    "size": 20,
+                    "ioShareLevel": "normal",
+                    "datastoreId": "datastore-9",
+                },
                 {"label": "disk1", "attach": True, "path": "ksm-data/gra-file01-data.vmdk"},
             ],
             "clone": {"templateUuid": "4200-a", "linkedClone": False},
@@ -100,26 +107,31 @@ def terraform(resources: tuple[Resource, ...]) -> dict[str, Any]:
 
 
 def test_what_another_resource_gave_is_a_reference_and_nothing_else(resources: tuple[Resource, ...]) -> None:
-    inputs = {resource.name: resource.inputs for resource in resources}
-    assert list(inputs) == [
-        "grabow",
-        "grabow-infrastructure",
-        "gra-gold",
-        "gra-file01-data",
-        "gra-file01",
-        "gra-a",
+    assert [resource.key for resource in resources] == [
+        "Folder grabow",
+        "ResourcePool grabow",
+        "DistributedPortGroup grabow-infrastructure",
+        "NasDatastore gra-gold",
+        "VirtualDisk gra-file01-data",
+        "VirtualMachine gra-file01",
+        "ComputeClusterVmGroup gra-a",
     ]
+    inputs = {resource.name: resource.inputs for resource in resources if resource.kind != "ResourcePool"}
     assert inputs["grabow"] == {"path": "grabow", "type": "vm"}
-    assert inputs["gra-file01-data"]["datastore"] == Reference("gra-gold", "name")
+    assert inputs["gra-file01-data"]["datastore"] == Reference("NasDatastore gra-gold", "name")
     machine = inputs["gra-file01"]
-    assert machine["folder"] == Reference("grabow", "path")
+    assert machine["folder"] == Reference("Folder grabow", "path")
     assert machine["networkInterfaces"] == [
-        {"networkId": Reference("grabow-infrastructure", "id"), "adapterType": "vmxnet3"}
+        {"networkId": Reference("DistributedPortGroup grabow-infrastructure", "id"), "adapterType": "vmxnet3"}
     ]
-    assert machine["disks"][0] == {"label": "disk0", "size": 20, "datastoreId": Reference("gra-gold", "id")}
-    assert machine["disks"][1]["path"] == Reference("gra-file01-data", "vmdkPath")
+    assert machine["disks"][0]["datastoreId"] == Reference("NasDatastore gra-gold", "id")
+    assert machine["disks"][0]["ioShareLevel"] == "normal", "equal to an output of the datastore by chance"
+    assert machine["disks"][1]["path"] == Reference("VirtualDisk gra-file01-data", "vmdkPath")
     assert machine["clone"]["templateUuid"] == "4200-a", "the template was there before"
-    assert inputs["gra-a"]["virtualMachineIds"] == [Reference("gra-file01", "id"), "4200-of-another-stack"]
+    assert inputs["gra-a"]["virtualMachineIds"] == [
+        Reference("VirtualMachine gra-file01", "id"),
+        "4200-of-another-stack",
+    ]
 
 
 def test_terraform_gets_the_providers_own_names(terraform: dict[str, Any]) -> None:
@@ -130,7 +142,12 @@ def test_terraform_gets_the_providers_own_names(terraform: dict[str, Any]) -> No
             {"network_id": "${vsphere_distributed_port_group.grabow-infrastructure.id}", "adapter_type": "vmxnet3"}
         ],
         "disk": [
-            {"label": "disk0", "size": 20, "datastore_id": "${vsphere_nas_datastore.gra-gold.id}"},
+            {
+                "label": "disk0",
+                "size": 20,
+                "io_share_level": "normal",
+                "datastore_id": "${vsphere_nas_datastore.gra-gold.id}",
+            },
             {"label": "disk1", "attach": True, "path": "${vsphere_virtual_disk.gra-file01-data.vmdk_path}"},
         ],
         "clone": {"template_uuid": "4200-a", "linked_clone": False},
@@ -145,10 +162,10 @@ def test_all_get_the_same_resources_and_nobody_a_password(
     resources: tuple[Resource, ...], terraform: dict[str, Any]
 ) -> None:
     replay = as_replay(resources)
-    assert sum(len(of_type) for of_type in terraform["resource"].values()) == len(resources) == len(replay) == 6
-    machine = replay[4]
+    assert sum(len(of_type) for of_type in terraform["resource"].values()) == len(resources) == len(replay) == 7
+    machine = replay[5]
     assert machine["inputs"]["folder"] == "grabow"
-    assert machine["inputs"]["disks"][0]["datastoreId"] == {"id_of": "gra-gold"}
-    assert machine["after"] == ["gra-file01-data", "grabow"]
+    assert machine["inputs"]["disks"][0]["datastoreId"] == {"id_of": "NasDatastore gra-gold"}
+    assert machine["after"] == ["Folder grabow", "VirtualDisk gra-file01-data"]
     assert machine["ignored"] == ["clone", 'extraConfig["guestinfo.userdata"]', "hostSystemId"]
     assert "password" not in json.dumps(terraform) + json.dumps(replay)
