@@ -6,7 +6,8 @@
 2. the same resources asked for by a program that only reads them from a file, without policies: what is left is engine,
    provider and vCenter. The difference is our program and the policy pack;
 3. the same resources as HCL by terraform, with the same provider code, where there is a terraform binary; our limit
-   is 1.5 times its time. Without one nothing is measured, and that is said.
+   is 1.5 times its time. Its datastores are made before it is measured, because the provider cannot plan disks on
+   datastores that don't exist: that favours terraform. Without a binary nothing is measured, and that is said.
 
 vCenter's guests are stand-ins that answer at once. Judged is processor time of the command and everything it starts,
 which other work on the machine hardly touches; the simulated vCenter's is not in it. Prints a table and writes JSON
@@ -146,6 +147,10 @@ def by_terraform(terraform: str, site: LabSite, resources: Sequence[Resource], f
         command = [terraform, *arguments, "-input=false", "-no-color", f"-parallelism={AT_ONCE}"]
         return spent(command, folder, environment)
 
+    # Terraform always plans first, and in a plan the provider refuses disks on datastores that are not there yet. So
+    # they are there beforehand: time that ours spends and terraform is spared.
+    stores = configuration["resource"]["vsphere_nas_datastore"]
+    run("apply", "-auto-approve", *(f"-target=vsphere_nas_datastore.{name}" for name in stores))
     return {
         "up": run("apply", "-auto-approve"),
         "up without changes": run("apply", "-auto-approve"),
