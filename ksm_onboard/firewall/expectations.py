@@ -146,7 +146,9 @@ def _outside(plan: Plan) -> Iterator[TestHost]:
     taken: set[IPv4Address] = set()
     for name, networks in sorted(places.items()):
         for number, network in enumerate(networks[:_OF_A_KIND] if name != "internet" else networks[:1], start=1):
-            address = next(a for a in network.hosts() if a not in taken)
+            address = next((a for a in network.hosts() if a not in taken), None)
+            if address is None:
+                continue  # One machine gives several services: it stands there already, under the first one's name.
             taken.add(address)
             yield TestHost(f"{name} {number}" if len(networks) > 1 and name != "internet" else name, address, None)
     yield TestHost("stranger", _NOBODY, None)
