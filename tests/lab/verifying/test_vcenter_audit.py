@@ -162,7 +162,7 @@ def test_every_disk_has_its_policy_and_lies_on_a_datastore_of_its_tier(standing:
     disks = [disk for vm in facts.vms if vm.name != "gra-secret" for disk in vm.disks]
     assert len(disks) >= 10
     assert all(disk.policy == f"ksm-{tier_of[disk.datastore][0]}" for disk in disks)
-    assert {c.name: c.datastores for c in facts.datastore_clusters} == {
+    assert {c.name: c.datastores for c in facts.datastore_clusters if c.name.startswith("gra-")} == {
         "gra-mirrored-a": ("gra-gold-mirrored-a", "gra-silver-mirrored-a"),
         "gra-mirrored-b": ("gra-silver-mirrored-b",),
     }
