@@ -63,7 +63,7 @@ def test_a_violating_program_is_refused_before_anything_is_made(edited: Site) ->
     assert "BSI IT-Grundschutz 2023: SYS.1.5.A4 (B) network" in said
     assert "what to do: set all three to false on the port group itself" in said
     with Door(edited.vcenter) as door:
-        assert set(door.machines()) == {"tpl-debian-12", "tpl-windows-server-2022", "tpl-windows-11"}
+        assert not [name for name in door.machines() if name.startswith("gra-")]
 
 
 def test_plain_pulumi_is_refused_too(edited: Site) -> None:
