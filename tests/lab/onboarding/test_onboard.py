@@ -212,7 +212,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     gone = checkout.pulumi("destroy", "-s", "grabow", "--yes", "--exclude-protected")
     assert gone.returncode == 0, gone.stdout + gone.stderr
     kinds = sorted(host["kind"] for host in checkout.ksm_json("lab", "status")["hosts"])
-    assert kinds == ["shared"] * 3 + ["workstation"] * LINUX
+    assert kinds == ["shared"] * 3 + ["vm"] * CENTRAL + ["workstation"] * LINUX
 
     code, output = checkout.interrupted("up", "grabow", until="created VirtualMachine")
     assert code == 130, output
