@@ -49,8 +49,9 @@ ADDRESSES = {
     WORKPLACE: IPv4Address("10.64.0.221"),
 }
 SUPPORT = "ksm-workplace-support"
-PATIENCE = 120.0
-"""Seconds until something that was awaited counts as not happening; replication takes about five."""
+PATIENCE = 420.0
+"""Seconds until something that was awaited counts as not happening. Replication takes about five where a controller
+notifies the other; where it does not know it yet, Samba asks by itself every five minutes."""
 
 
 @dataclass
