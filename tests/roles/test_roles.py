@@ -61,7 +61,7 @@ def test_a_workplace_that_somebody_changed_is_not_confirmed_but_put_right(site: 
     put_right = site.configure(limit=WORKSTATION)
     assert put_right.status == "finished", put_right.problems
     assert not put_right.hosts[WORKSTATION].confirmed
-    assert "server ntp-a.ksm.internal iburst" in site.on(WORKSTATION, "cat /etc/chrony/chrony.conf")
+    assert "server sn-core01.ksm.internal iburst" in site.on(WORKSTATION, "cat /etc/chrony/chrony.conf")
     assert site.on(WORKSTATION, "dpkg-query -W -f '${db:Status-Abbrev}' 7zip").startswith("ii")
     assert site.configure(limit=WORKSTATION).hosts[WORKSTATION].confirmed
 
@@ -101,7 +101,7 @@ def test_machine_baseline(site: Site) -> None:
     assert "(ALL : ALL) NOPASSWD: ALL" in site.on(WORKSTATION, "sudo -l -U ksm-support")
     assert "Nur für berechtigte Personen" in site.on(WORKSTATION, "cat /etc/issue")
     assert site.on(WORKSTATION, "date +%Z").strip() in ("CET", "CEST")
-    assert "server ntp-a.ksm.internal iburst" in site.on(WORKSTATION, "cat /etc/chrony/chrony.conf")
+    assert "server sn-core01.ksm.internal iburst" in site.on(WORKSTATION, "cat /etc/chrony/chrony.conf")
     assert site.on(WORKSTATION, "systemctl is-active apt-daily-upgrade.timer apt-daily.timer").split() == ["active"] * 2
     assert 'Unattended-Upgrade "1"' in site.on(WORKSTATION, "apt-config dump APT::Periodic")
     trusted = "openssl verify -CApath /etc/ssl/certs /usr/local/share/ca-certificates/ksm-root-ca.crt"
