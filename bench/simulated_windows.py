@@ -52,11 +52,13 @@ def main(number: int) -> None:
         hosts = Hosts(simulated_windows_dir(project, connection))
         hosts.create([w.name for w in many])
         hosts.set_offers(Offers(chocolatey=windows_offers(plan.member)))
+        shared = [server.name for server in plan.platform.shared_servers]
+        shared += [server.name for service in plan.platform.central_services for server in service.servers]
         files = render_inventory(
             plan,
             connection,
             outputs={"servers": {s.name: {"address": str(s.address)} for s in plan.member.servers}},
-            host_keys={s.name: "ssh-ed25519 AAAA" for s in plan.platform.shared_servers},
+            host_keys=dict.fromkeys(shared, "ssh-ed25519 AAAA"),
             secrets=secrets_dir(project, connection, "grabow"),
         )
         write_inventory(project, "grabow", files)

@@ -51,11 +51,13 @@ class Workstations:
 
     def configure(self, plan: Plan | None = None, **arguments: Any) -> RunResult:
         plan = plan or self.plan
+        shared = [server.name for server in plan.platform.shared_servers]
+        shared += [server.name for service in plan.platform.central_services for server in service.servers]
         files = render_inventory(
             plan,
             self.connection,
             outputs={"servers": {s.name: {"address": str(s.address)} for s in plan.member.servers}},
-            host_keys={s.name: "ssh-ed25519 AAAA" for s in plan.platform.shared_servers},
+            host_keys=dict.fromkeys(shared, "ssh-ed25519 AAAA"),
             secrets=secrets_dir(self.project, self.connection, "grabow"),
             workstations=[ONE, OTHER],
         )
