@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Literal
 
 from ksm_onboard.declaration.effective import DeclaredMember
 from ksm_onboard.declaration.findings import Finding, Place, bounded
@@ -126,46 +127,37 @@ def _vlan_twice(members: Members, vlan: int, one: tuple[str, ZoneKey], other: tu
 
 
 def _shorts(members: Members) -> Iterator[Across]:
-    first: dict[str, tuple[str, Place]] = {}
-    for key, (member, content) in members.items():
-        if not member.file.is_sound("member", "short"):
-            continue
-        short, place = content.member.short, member.file.place("member", "short")
-        if short in first:
-            other, other_place = first[short]
-            yield Across(
-                frozenset((key, other)),
-                Finding(
-                    rule="short-twice",
-                    place=place,
-                    message=f"the host name prefix '{short}' of {key} is also that of {other}",
-                    value=short,
-                    hint=f"the other one is declared at {other_place}; choose another prefix",
-                ),
-            )
-        first.setdefault(short, (key, place))
+    return _of_one_member(members, "short", "short-twice", "host name prefix", "prefix")
 
 
 def _domains(members: Members) -> Iterator[Across]:
     """A DNS zone has one owner: of two members with one domain, each would answer for the other's machines."""
+    return _of_one_member(members, "dns_domain", "domain-twice", "DNS domain", "domain")
+
+
+def _of_one_member(
+    members: Members, attribute: Literal["short", "dns_domain"], rule: Rule, called: str, briefly: str
+) -> Iterator[Across]:
+    """What members say of themselves and no two may say alike."""
     first: dict[str, tuple[str, Place]] = {}
     for key, (member, content) in members.items():
-        if not member.file.is_sound("member", "dns_domain"):
+        if not member.file.is_sound("member", attribute):
             continue
-        domain, place = content.member.dns_domain, member.file.place("member", "dns_domain")
-        if domain in first:
-            other, other_place = first[domain]
+        value: str = getattr(content.member, attribute)
+        place = member.file.place("member", attribute)
+        if value in first:
+            other, other_place = first[value]
             yield Across(
                 frozenset((key, other)),
                 Finding(
-                    rule="domain-twice",
+                    rule=rule,
                     place=place,
-                    message=f"the DNS domain '{domain}' of {key} is also that of {other}",
-                    value=domain,
-                    hint=f"the other one is declared at {other_place}; choose another domain",
+                    message=f"the {called} '{value}' of {key} is also that of {other}",
+                    value=value,
+                    hint=f"the other one is declared at {other_place}; choose another {briefly}",
                 ),
             )
-        first.setdefault(domain, (key, place))
+        first.setdefault(value, (key, place))
 
 
 def _hosts(members: Members) -> Iterator[Across]:
