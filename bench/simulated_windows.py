@@ -53,7 +53,7 @@ def main(number: int) -> None:
         hosts.create([w.name for w in many])
         hosts.set_offers(Offers(chocolatey=windows_offers(plan.member)))
         shared = [server.name for server in plan.platform.shared_servers]
-        shared += [server.name for service in plan.platform.central_services for server in service.servers]
+        shared += [server.name for server in plan.platform.all_central_servers]
         files = render_inventory(
             plan,
             connection,

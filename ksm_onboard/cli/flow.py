@@ -161,8 +161,8 @@ def onboard(member: MemberKey, workstations: Workstations = 6, json: Json = Fals
     plan = planned(member)
     progress = terminal.TerminalProgress()
     if in_the_lab():
-        central = {server.name for service in plan.platform.central_services for server in service.servers}
-        hosts = len(plan.member.servers) + len(plan.platform.shared_servers) + len(central) + workstations
+        shared_hosts = len(plan.platform.shared_servers) + len(plan.platform.all_central_servers)
+        hosts = len(plan.member.servers) + shared_hosts + workstations
         _bring_up_the_lab(progress, expected_hosts=hosts)
     surroundings = find_surroundings()
     require_room_for(surroundings.project, surroundings.connection, plan, workstations=workstations, configured=True)

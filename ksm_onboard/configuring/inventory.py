@@ -178,7 +178,7 @@ def render_platform_inventory(
 
 def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Variables:
     """Central resolvers are name servers like members' own ones, of the data centre's zone."""
-    machines = {server.fqdn: server.address for service in platform.central_services for server in service.servers}
+    machines = {server.fqdn: server.address for server in platform.all_central_servers}
     machines |= {server.fqdn: server.address for server in platform.shared_servers}
     return {
         "dns_server_listen_address": "{{ ansible_host }}",

@@ -298,6 +298,11 @@ class PlatformPlan(Planned):
         """The shared machine of that host name. Raises KeyError if there is none."""
         return {server.name: server for server in self.shared_servers}[name]
 
+    @property
+    def all_central_servers(self) -> tuple[CentralServerPlan, ...]:
+        """Every VM that gives a central service, once, however many services it gives."""
+        return tuple(dict.fromkeys(server for service in self.central_services for server in service.servers))
+
     def central_servers(self, role: CentralRole) -> tuple[CentralServerPlan, ...]:
         """The platform's VMs that give the central service ``role``; none if it is not declared."""
         return next((service.servers for service in self.central_services if service.role == role), ())

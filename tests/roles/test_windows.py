@@ -52,7 +52,7 @@ class Workstations:
     def configure(self, plan: Plan | None = None, **arguments: Any) -> RunResult:
         plan = plan or self.plan
         shared = [server.name for server in plan.platform.shared_servers]
-        shared += [server.name for service in plan.platform.central_services for server in service.servers]
+        shared += [server.name for server in plan.platform.all_central_servers]
         files = render_inventory(
             plan,
             self.connection,
