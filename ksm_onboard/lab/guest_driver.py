@@ -49,17 +49,17 @@ def start(settings: HostSettings, request: dict[str, Any]) -> dict[str, str]:
 
 def stop(settings: HostSettings, request: dict[str, Any]) -> dict[str, bool]:
     """Stop the host of a VM; it is no error if there is none."""
-    return {"stopped": stop_host(settings.lab, request["name"])}
+    return {"stopped": stop_host(settings.lab, request["name"], uuid=request["uuid"])}
 
 
 def kill(settings: HostSettings, request: dict[str, Any]) -> dict[str, bool]:
     """End the host of a VM without shutting it down; it is no error if there is none."""
-    return {"killed": kill_host(settings.lab, request["name"])}
+    return {"killed": kill_host(settings.lab, request["name"], uuid=request["uuid"])}
 
 
 def discard(settings: HostSettings, request: dict[str, Any]) -> dict[str, bool]:
     """Remove what a deleted VM leaves: its system disk; it is no error if there is none."""
-    return {"discarded": discard_host(settings.lab, request["name"])}
+    return {"discarded": discard_host(settings.lab, request["name"], uuid=request["uuid"])}
 
 
 def main(arguments: list[str]) -> int:

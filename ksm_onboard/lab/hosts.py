@@ -164,36 +164,48 @@ def start_host(
         return record
 
 
-def stop_host(lab: str, name: str) -> bool:
-    """Shut a host down. False if there was none. A VM's disks stay, also the one with its system."""
-    places = LabPlaces(lab)
-    if not _record_file(places, check_host_name(name)).exists():
-        return False
-    with _host_lock(places, name):
-        _shut_down(places, name)
-        _switch_off(places, name)
-    return True
+def stop_host(lab: str, name: str, *, uuid: str | None = None) -> bool:
+    """Shut a host down. False if there was none. A VM's disks stay, also the one with its system.
 
-
-def kill_host(lab: str, name: str) -> bool:
-    """End a host as a loss of power does: no service is stopped, nothing is saved. False if there was none.
-
-    Its disks stay as they are at that moment.
+    With ``uuid`` only the host of that very VM: its name may meanwhile be another's, whose host is left alone.
     """
     places = LabPlaces(lab)
     if not _record_file(places, check_host_name(name)).exists():
         return False
     with _host_lock(places, name):
+        if not _runs_for(places, name, uuid):
+            return False
+        _shut_down(places, name)
         _switch_off(places, name)
     return True
 
 
-def discard_host(lab: str, name: str) -> bool:
-    """Remove a host with its system disk, running or not; its data disks stay. False if there was none."""
+def kill_host(lab: str, name: str, *, uuid: str | None = None) -> bool:
+    """End a host as a loss of power does: no service is stopped, nothing is saved. False if there was none.
+
+    Its disks stay as they are at that moment. ``uuid`` as in stop_host.
+    """
+    places = LabPlaces(lab)
+    if not _record_file(places, check_host_name(name)).exists():
+        return False
+    with _host_lock(places, name):
+        if not _runs_for(places, name, uuid):
+            return False
+        _switch_off(places, name)
+    return True
+
+
+def discard_host(lab: str, name: str, *, uuid: str | None = None) -> bool:
+    """Remove a host with its system disk, running or not; its data disks stay. False if there was none.
+
+    ``uuid`` as in stop_host.
+    """
     places = LabPlaces(lab)
     if not _record_file(places, check_host_name(name)).exists() and not _folder(places, name).exists():
         return False
     with _host_lock(places, name):
+        if _record_file(places, name).exists() and not _runs_for(places, name, uuid):
+            return False
         _remove_host(places, name)
     return True
 
@@ -239,6 +251,12 @@ def _record_file(places: LabPlaces, name: str) -> Path:
 def _read_record(file: Path) -> HostRecord:
     data: dict[str, Any] = json.loads(file.read_text())
     return HostRecord(**{**data, "kind": HostKind(data["kind"]), "state": HostState(data["state"])})
+
+
+def _runs_for(places: LabPlaces, name: str, uuid: str | None) -> bool:
+    """Whether there is a host of this name, and if ``uuid`` is given, of the VM with it. Call it with the host's lock."""
+    file = _record_file(places, name)
+    return file.exists() and uuid in (None, _read_record(file).uuid)
 
 
 def _write_record(places: LabPlaces, record: HostRecord) -> None:

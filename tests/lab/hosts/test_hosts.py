@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -120,6 +121,19 @@ def test_a_vm_that_became_another_begins_anew(site: Site) -> None:
     site.start("file01", "10.1.1.2")
     (again,) = list_hosts(LAB)
     assert (again.address, again.host_key != host.host_key) == ("10.1.1.2", True)
+
+
+def test_what_is_left_to_do_for_a_deleted_vm_does_not_hit_its_successor(site: Site) -> None:
+    site.start("file01", "10.1.1.1")
+    (deleted,) = list_hosts(LAB)
+    site.start("file01", "10.1.1.1", uuid=str(uuid4()))
+    (successor,) = list_hosts(LAB)
+    assert successor.uuid != deleted.uuid
+    for verb, done in (("stop", "stopped"), ("kill", "killed"), ("discard", "discarded")):
+        answer = site.call(verb, {"name": "file01", "uuid": deleted.uuid})
+        assert json.loads(answer.stdout) == {done: False}, answer.stderr
+    assert list_hosts(LAB) == [successor]
+    assert site.ssh(successor, "hostname") == "file01"
 
 
 @pytest.mark.parametrize(("verb", "left"), [("stop", "/srv/data/stopped"), ("kill", "")])

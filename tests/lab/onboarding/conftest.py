@@ -65,6 +65,13 @@ class Checkout:
             stdin=subprocess.DEVNULL,
         )
 
+    def wait_for_hosts(self, kinds: list[str], within: float = 180) -> None:
+        """Until the lab has hosts of just these kinds: a deleted VM's host is shut down after vCenter's task has ended."""
+        deadline = time.monotonic() + within
+        while (seen := sorted(host["kind"] for host in self.ksm_json("lab", "status")["hosts"])) != kinds:
+            assert time.monotonic() < deadline, seen
+            time.sleep(1)
+
     def interrupted(self, *arguments: str, until: str, within: float = 120) -> tuple[int, str]:
         """Run a command, press Ctrl-C once its output holds ``until``, and return exit code and output."""
         log = self.root / "interrupted.log"

@@ -211,8 +211,7 @@ def test_destroying_stops_at_data_disks(checkout: Checkout, onboarded: dict[str,
 def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     gone = checkout.pulumi("destroy", "-s", "grabow", "--yes", "--exclude-protected")
     assert gone.returncode == 0, gone.stdout + gone.stderr
-    kinds = sorted(host["kind"] for host in checkout.ksm_json("lab", "status")["hosts"])
-    assert kinds == ["shared"] * 3 + ["vm"] * CENTRAL + ["workstation"] * LINUX
+    checkout.wait_for_hosts(["shared"] * 3 + ["vm"] * CENTRAL + ["workstation"] * LINUX)
 
     code, output = checkout.interrupted("up", "grabow", until="created VirtualMachine")
     assert code == 130, output
@@ -221,7 +220,7 @@ def test_destroy_interrupted_up_and_up_again(checkout: Checkout, onboarded: dict
     completed = checkout.ksm("up", "grabow")
     assert completed.returncode == 0, completed.stderr
     assert checkout.pulumi("preview", "-s", "grabow", "--expect-no-changes").returncode == 0
-    assert len(checkout.ksm_json("lab", "status")["hosts"]) == 12 + 3 + CENTRAL + LINUX
+    checkout.wait_for_hosts(["shared"] * 3 + ["vm"] * (12 + CENTRAL) + ["workstation"] * LINUX)
 
 
 def test_an_application_whose_package_does_not_exist(checkout: Checkout, onboarded: dict[str, Any]) -> None:
