@@ -254,7 +254,7 @@ def _read_record(file: Path) -> HostRecord:
 
 
 def _runs_for(places: LabPlaces, name: str, uuid: str | None) -> bool:
-    """Whether there is a host of this name, and if ``uuid`` is given, of the VM with it. Call it with the host's lock."""
+    """Whether there is a host of this name; with ``uuid``, one of that VM. To be called with the host's lock."""
     file = _record_file(places, name)
     return file.exists() and uuid in (None, _read_record(file).uuid)
 

@@ -66,7 +66,7 @@ class Checkout:
         )
 
     def wait_for_hosts(self, kinds: list[str], within: float = 180) -> None:
-        """Until the lab has hosts of just these kinds: a deleted VM's host is shut down after vCenter's task has ended."""
+        """Until the lab has just these hosts: a deleted VM's is shut down after vCenter's task has ended."""
         deadline = time.monotonic() + within
         while (seen := sorted(host["kind"] for host in self.ksm_json("lab", "status")["hosts"])) != kinds:
             assert time.monotonic() < deadline, seen
