@@ -23,6 +23,7 @@ _COMMANDS = {
     "allocate": "allocation:allocate",
     "explain": "explaining:explain",
     "diff": "explaining:diff",
+    "affected": "affected:affected",
     "firewall": "firewall:firewall",
     "new": "new_member:new",
     "schema": "schema:schema",

@@ -25,9 +25,7 @@ def declarations_at(project: Project, ref: str) -> Iterator[Declarations]:
 
     Raises OnboardError where there is no git repository or no such commit.
     """
-    commit = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
-    if not commit:
-        raise OnboardError(f"'{ref}' is no commit of this repository", hint="for example main, HEAD~1 or a tag")
+    commit = _commit(project, ref)
     there = _git(project, "ls-tree", "--name-only", commit, "--", *_PATHS).decode().split()
     with TemporaryDirectory(prefix="ksm-onboard-") as folder:
         root = Path(folder)
@@ -36,8 +34,31 @@ def declarations_at(project: Project, ref: str) -> Iterator[Declarations]:
             archive = _git(project, "archive", "--format=tar", commit, "--", *there)
             with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
                 tar.extractall(root, filter="data")
-        archetypes = root / _ARCHETYPES
-        yield Declarations(Project(root), Archetypes(archetypes if archetypes.is_dir() else ARCHETYPES))
+        yield Declarations(Project(root), archetypes_of(Project(root)))
+
+
+def archetypes_of(project: Project) -> Archetypes:
+    """The archetypes of a checkout; where it has none, those of the toolkit that runs."""
+    own = project.root / _ARCHETYPES
+    return Archetypes(own if own.is_dir() else ARCHETYPES)
+
+
+def files_changed_since(project: Project, ref: str) -> list[str]:
+    """The paths that differ between the commit that ``ref`` names and the working tree, untracked ones with them.
+
+    Raises OnboardError where there is no git repository or no such commit.
+    """
+    commit = _commit(project, ref)
+    tracked = _git(project, "diff", "--name-only", "--no-renames", "--relative", "-z", commit, "--")
+    untracked = _git(project, "ls-files", "--others", "--exclude-standard", "-z")
+    return sorted({name for name in (tracked + untracked).decode(errors="surrogateescape").split("\0") if name})
+
+
+def _commit(project: Project, ref: str) -> str:
+    commit = _git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}").decode().strip()
+    if not commit:
+        raise OnboardError(f"'{ref}' is no commit of this repository", hint="for example main, HEAD~1 or a tag")
+    return commit
 
 
 def _git(project: Project, *arguments: str) -> bytes:
