@@ -118,7 +118,7 @@ CHANGES: dict[str, tuple[Edit, set[str], bool]] = {
     "a comment in an archetype": (sub(ARCHETYPES / "schule.yaml", "# A school", "# Any school"), set(), False),
     "archetype of nobody": (merge(ARCHETYPES / "amt.yaml", "compute.memory_gib", 999), set(), False),
     "shared profile": (
-        sub(ARCHETYPES / "profiles.yaml", "[nwr-portal]", "[nwr-portal, gdal-tools]"),
+        merge(ARCHETYPES / "profiles.yaml", "profiles.standard.applications", ["gdal-tools"]),
         {"grabow"},
         False,
     ),
