@@ -16,11 +16,13 @@ from typing import Any, Final
 
 import yaml
 
+from ksm_onboard.certificates import ServiceCertificate
 from ksm_onboard.connection import Connection, WindowsAccess
 from ksm_onboard.declaration.models import AnyRole, CentralRole, DevicePlatform, SharedRole
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab.windows.machine import FOLDER
 from ksm_onboard.planning.backup import account_of, repositories_of
+from ksm_onboard.planning.central import published_addresses
 from ksm_onboard.planning.plan import (
     BackupPlan,
     BaselinePlan,
@@ -29,6 +31,7 @@ from ksm_onboard.planning.plan import (
     MemberPlan,
     Plan,
     PlatformPlan,
+    PublishedPlan,
     ServerPlan,
     SharedServerPlan,
     WorkstationPlan,
@@ -57,6 +60,7 @@ SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
     "backup": "backup_servers",
     "resolver": "resolver_servers",
     "time": "time_servers",
+    "reverse-proxy": "reverse_proxies",
 }
 CENTRAL: Final = "central_servers"
 """The platform's VMs whose services the member is made known to: no play targets them, tasks are delegated to them."""
@@ -84,6 +88,7 @@ def render_inventory(
     secrets: Path,
     workstations: Collection[str] | None = None,
     withheld: Mapping[str, Collection[str]] | None = None,
+    certificate: ServiceCertificate | None = None,
 ) -> Files:
     """The files of a member's inventory.
 
@@ -92,23 +97,24 @@ def render_inventory(
     that keeps generated passwords. ``workstations`` names the workplaces that exist; None means all;
     the others, and all machines that do not run Linux, are listed in groups of their own that no play targets.
     ``withheld`` names applications that were taken back, and the workplaces that they are not given to.
+    ``certificate`` is that of the names which the member publishes; needed only if there are any.
     Raises NotReadyError if a planned server was not provisioned, or with another address.
     """
     member = plan.member
     _require_provisioned(member, outputs)
     repositories = _repository_hosts(plan, host_keys)
-    resolvers = _resolvers_to_tell(plan, host_keys)
+    central = _central_to_tell(plan, host_keys)
     known = tuple(w for w in member.workstations if w.platform in configured_platforms(connection))
     present = tuple(w for w in known if workstations is None or w.name in workstations)
     absent = tuple(w for w in known if workstations is not None and w.name not in workstations)
-    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, (repositories, resolvers))}
+    files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, (repositories, central))}
     for group, variables in _group_variables(plan, connection, secrets).items():
         files[f"group_vars/{group}.yml"] = variables
     for server in _linux_servers(member):
         files[f"host_vars/{server.name}.yml"] = {
             **_server_variables(member, connection, server),
             **_backup_variables(plan, connection, server, host_keys, secrets),
-            **_registration(plan, connection, server, resolvers),
+            **_registration(plan, connection, server, central, certificate),
         }
     for workstation in present:
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
@@ -120,7 +126,7 @@ def render_inventory(
         )
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(
-        connection, (*member.servers, *present, *repositories, *resolvers), host_keys
+        connection, (*member.servers, *present, *repositories, *central), host_keys
     )
     return dict(sorted(rendered.items()))
 
@@ -158,6 +164,7 @@ def render_platform_inventory(
         },
         "group_vars/all.yml": _everywhere(platform.baseline, connection),
         "group_vars/resolver_servers.yml": _resolver_variables(platform, connection),
+        "group_vars/reverse_proxies.yml": {"reverse_proxy_listen_address": "{{ ansible_host }}"},
         "group_vars/time_servers.yml": {
             "machine_baseline_ntp_servers": _of_the_world(platform.baseline.upstream_time, connection),
             "machine_baseline_serves_time": True,
@@ -354,6 +361,10 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
             "dns_server_name_servers": [s.fqdn for s in member.servers if s.role == "dns"],
             "dns_server_reverse_zones": _reverse_zones(host.address for host in _all_hosts(member)),
             "dns_server_records": [{"name": h.fqdn, "address": str(h.address)} for h in _all_hosts(member)],
+            "dns_server_aliases": [
+                {"name": name, "addresses": [str(address) for address in addresses]}
+                for name, addresses in published_addresses(plan).items()
+            ],
             "dns_server_forwarders": [str(connection.guests.reachable_at(a)) for a in baseline.dns_forwarders],
             # Where nobody answers for names of the internet, only those of the data centre and of members are asked.
             "dns_server_forwarded_domain": "."
@@ -526,36 +537,75 @@ def _repository_hosts(plan: Plan, host_keys: Mapping[str, str]) -> tuple[SharedS
     return tuple(server for server in platform.shared_servers if server.name in names)
 
 
-def _resolvers_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralServerPlan, ...]:
-    """The central resolvers, for a member that has name servers of its own."""
-    if not any(server.role == "dns" for server in _linux_servers(plan.member)):
-        return ()
-    resolvers = plan.platform.central_servers("resolver")
-    if unknown := [server.name for server in resolvers if server.name not in host_keys]:
+def _central_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralServerPlan, ...]:
+    """The platform's VMs that the member has to be made known to.
+
+    A reverse proxy that does not stand yet is left out by a member that publishes nothing: it has nothing of it.
+    """
+    resolvers = _resolvers_to_tell(plan)
+    proxies = plan.platform.central_servers("reverse-proxy")
+    if not plan.member.published:
+        proxies = tuple(proxy for proxy in proxies if proxy.name in host_keys)
+    if unknown := [server.name for server in (*resolvers, *proxies) if server.name not in host_keys]:
         raise NotReadyError(
-            f"the central resolvers cannot be told of {plan.member.key}'s names, "
-            f"their ssh host keys are not known: {', '.join(unknown)}",
+            f"the central services cannot be told of {plan.member.key}, "
+            f"the ssh host keys of their machines are not known: {', '.join(unknown)}",
             hint=f"bring them up first: ksm-onboard up {plan.platform.key}, then ksm-onboard configure "
             f"{plan.platform.key}",
         )
-    return resolvers
+    return tuple(dict.fromkeys((*resolvers, *proxies)))
+
+
+def _resolvers_to_tell(plan: Plan) -> tuple[CentralServerPlan, ...]:
+    """The central resolvers, for a member that has name servers of its own."""
+    own = any(server.role == "dns" for server in _linux_servers(plan.member))
+    return plan.platform.central_servers("resolver") if own else ()
 
 
 def _registration(
-    plan: Plan, connection: Connection, server: ServerPlan, resolvers: tuple[CentralServerPlan, ...]
+    plan: Plan,
+    connection: Connection,
+    server: ServerPlan,
+    central: tuple[CentralServerPlan, ...],
+    certificate: ServiceCertificate | None,
 ) -> Variables:
-    """What the member's first name server tells the central services about the member."""
+    """What one of the member's servers, a name server if it has any, tells the central services about the member."""
     member = plan.member
-    own = [s for s in _linux_servers(member) if s.role == "dns"]
-    if not resolvers or server != own[0]:
+    linux = _linux_servers(member)
+    own = [s for s in linux if s.role == "dns"]
+    if not central or server != (*own, *linux)[0]:
         return {}
-    reverse = _reverse_zones(host.address for host in _all_hosts(member))
+    variables: Variables = {"central_registration_member": member.key}
+    if resolvers := _resolvers_to_tell(plan):
+        reverse = _reverse_zones(host.address for host in _all_hosts(member))
+        elsewhere = [p.name for p in member.published if not p.name.endswith(f".{member.dns_domain}")]
+        variables |= {
+            "central_registration_resolvers": [resolver.name for resolver in resolvers],
+            "central_registration_zones": [member.dns_domain, *reverse, *elsewhere],
+            "central_registration_name_servers": [str(connection.guests.reachable_at(s.address)) for s in own],
+            "central_registration_members_dir": MEMBERS_ZONES,
+        }
+    proxies = [proxy for proxy in plan.platform.central_servers("reverse-proxy") if proxy in central]
+    if proxies:
+        variables |= {
+            "central_registration_proxies": [proxy.name for proxy in proxies],
+            "central_registration_published": [_published(plan, connection, one) for one in member.published],
+        }
+    if member.published and certificate is not None:
+        variables |= {
+            "central_registration_certificate_file": str(certificate.chain),
+            "central_registration_private_key_file": str(certificate.key),
+        }
+    return variables
+
+
+def _published(plan: Plan, connection: Connection, published: PublishedPlan) -> Variables:
+    servers = [plan.member.server(name) for name in published.servers]
     return {
-        "central_registration_member": member.key,
-        "central_registration_resolvers": [resolver.name for resolver in resolvers],
-        "central_registration_zones": [member.dns_domain, *reverse],
-        "central_registration_name_servers": [str(connection.guests.reachable_at(s.address)) for s in own],
-        "central_registration_members_dir": MEMBERS_ZONES,
+        "name": published.name,
+        "port": published.port,
+        "health": published.health,
+        "servers": [{"name": s.name, "address": str(connection.guests.reachable_at(s.address))} for s in servers],
     }
 
 

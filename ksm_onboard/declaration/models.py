@@ -50,6 +50,9 @@ DAY_PATTERN = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 WebAddress = Annotated[str, StringConstraints(pattern=r"^https://[a-z0-9.-]+(:[0-9]+)?(/[A-Za-z0-9._~/?=&#%-]*)?$")]
 """Where an application is reached in a browser; nothing is offered unencrypted."""
 
+WEB_PATH_PATTERN = r"^/[A-Za-z0-9._~/-]*$"
+WebPath = Annotated[str, StringConstraints(pattern=WEB_PATH_PATTERN, max_length=100)]
+
 
 def _written(pattern: str, error: LiteralString, message: LiteralString) -> BeforeValidator:
     """One way to write a value: libraries take more (5 for 0.0.0.5, 0 for a day of 1970), which nobody means."""
@@ -117,6 +120,7 @@ PATTERNS_IN_WORDS = {
     MAC_PATTERN: "six pairs of hexadecimal digits, for example 02:4b:53:00:00:01",
     OLD_NAME_PATTERN: "the old device's name: letters, digits and . _ -, at most 63 characters",
     SERVICE_LEVEL_PATTERN: "1, 2, 3 or 4",
+    WEB_PATH_PATTERN: "a path that begins with a slash: letters, digits and . _ ~ / -",
     TEXT_PATTERN: "text that neither begins nor ends with a blank",
 }
 """What each pattern means, for messages."""
@@ -140,7 +144,7 @@ DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
-CentralRole = Literal["resolver", "time"]
+CentralRole = Literal["resolver", "time", "reverse-proxy"]
 """What the platform's own VMs do for all members; each role is configured by an Ansible role of that kind."""
 AnyRole = ServerRole | CentralRole
 Location = Literal["A", "B", "outside"]
@@ -350,6 +354,14 @@ class Database(Declared):
     owner: DatabaseName | None = Field(default=None, description="left out: a role named after the database")
 
 
+class Published(Declared):
+    """A web application that the data centre's reverse proxies publish, under the name that is its key."""
+
+    server: ServerKey = Field(description="the application server, by its key; its partners serve it, too")
+    port: StrictInt = Field(default=80, ge=1, le=65535, description="where it listens on the server, for HTTP")
+    health: WebPath = Field(default="/", description="path that a healthy server answers with a status from 200 to 399")
+
+
 class Profile(Declared):
     """What a kind of workplace needs on top of the member's baseline."""
 
@@ -464,6 +476,9 @@ class MemberDeclaration(Declared):
     shares: dict[UnixName, Share] = Field(default_factory=dict, description="network drives, by name")
     printers: dict[UnixName, PrintQueue] = Field(default_factory=dict, description="print queues, by name")
     databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="PostgreSQL databases, by name")
+    published: dict[DnsDomain, Published] = Field(
+        default_factory=dict, description="web applications that the reverse proxies publish, by full name"
+    )
     applications: tuple[Key, ...] = Field(default=(), description="applications of every workstation of the member")
     applications_on: dict[DevicePlatform, tuple[Key, ...]] = Field(
         default_factory=dict, description="the same, on devices of one platform only: linux: [sssd]"

@@ -156,6 +156,10 @@ Rule = Literal[
     "flow-from-dmz",
     "flow-from-internet",
     "flow-federal",
+    "published-nowhere",
+    "published-name",
+    "published-twice",
+    "published-unreachable",
     "flow-other-member",
     "flow-one-sided",
     # the cluster with one fire section lost

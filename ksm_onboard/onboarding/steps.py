@@ -14,6 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ksm_onboard.atomic import write_atomically
+from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
 from ksm_onboard.configuring.inventory import (
     Machine,
     known_hosts_text,
@@ -159,8 +160,14 @@ class Onboarding:
             secrets=secrets_dir(self.project, self.connection, self.member),
             workstations=self.existing_workstations(),
             withheld=self._journal().withheld,
+            certificate=self._published_certificate(),
         )
         return write_inventory(self.project, self.member, files)
+
+    def _published_certificate(self) -> ServiceCertificate | None:
+        """That of all names which the member publishes; made, or renewed, as it is needed."""
+        names = tuple(sorted(published.name for published in self.plan.member.published))
+        return ensure_service_certificate(self.project, self.connection, names, ()) if names else None
 
     def configure(
         self,

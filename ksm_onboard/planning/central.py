@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Address
 from typing import get_args
 
 from ksm_onboard.declaration.models import CentralRole, PlatformDeclaration, SharedZoneKey
-from ksm_onboard.planning.plan import CentralServerPlan, CentralServicePlan
+from ksm_onboard.planning.plan import CentralServerPlan, CentralServicePlan, Plan
 
 ZONE_TITLES: Mapping[SharedZoneKey, str] = {
     "core": "Zentrale Dienste",
@@ -18,6 +19,7 @@ ZONE_TITLES: Mapping[SharedZoneKey, str] = {
 TITLES: Mapping[CentralRole, str] = {
     "resolver": "Namensdienst",
     "time": "Zeitdienst",
+    "reverse-proxy": "Veröffentlichung von Webanwendungen",
 }
 
 
@@ -38,3 +40,9 @@ def plan_central_services(platform: PlatformDeclaration) -> Iterator[CentralServ
         )
         if servers:
             yield CentralServicePlan(role=role, title=TITLES[role], servers=servers)
+
+
+def published_addresses(plan: Plan) -> dict[str, tuple[IPv4Address, ...]]:
+    """What the names resolve to that the member publishes: every reverse proxy, so that clients try the other one."""
+    proxies = tuple(sorted(proxy.address for proxy in plan.platform.central_servers("reverse-proxy")))
+    return {published.name: proxies for published in plan.member.published}

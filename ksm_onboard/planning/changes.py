@@ -85,6 +85,7 @@ _TABLES = frozenset(
         "shares",
         "print_queues",
         "databases",
+        "published",
         "applications",
         "sites",
         "departments",
@@ -105,6 +106,8 @@ def _member(before: MemberPlan, after: MemberPlan) -> Iterator[Change]:
     yield from _entries("print queue", old, new, lambda queue: f"{queue.model}, {queue.address}")
     databases = _by("name", before.databases), _by("name", after.databases)
     yield from _entries("database", *databases, lambda database: f"on {database.primary}", destroys=True)
+    published = _by("name", before.published), _by("name", after.published)
+    yield from _entries("published name", *published, lambda one: f"from {', '.join(one.servers)}")
     yield from _entries("site", _by("key", before.sites), _by("key", after.sites), lambda site: site.name)
     yield from _workstations(_by("name", before.workstations), _by("name", after.workstations))
     known = _by("key", before.applications), _by("key", after.applications)

@@ -27,6 +27,7 @@ from ksm_onboard.declaration.models import (
     PlatformDeclaration,
     PrintQueue,
     Profile,
+    Published,
     ServerRole,
     Share,
     ZoneKey,
@@ -684,9 +685,10 @@ def binding(scope: Scope, keys: Iterable[str]) -> Iterator[Loc]:
 def _services(scope: Scope) -> Iterator[Finding]:
     declared = scope.declared
     servers = declared.servers
-    users: list[tuple[str, ServerRole, Mapping[str, Share | PrintQueue]]] = [
+    users: list[tuple[str, ServerRole, Mapping[str, Share | PrintQueue | Published]]] = [
         ("shares", "file", declared.shares),
         ("printers", "print", declared.printers),
+        ("published", "application", declared.published),
     ]
     for area, wanted, entries in users:
         fitting = [key for key, server in servers.items() if server.role == wanted]

@@ -27,6 +27,7 @@ from ksm_onboard.planning.flows import (
     FEDERAL,
     INTERNET,
     MEMBER,
+    PROXIES,
     ROLES,
     ZONES,
     End,
@@ -38,7 +39,6 @@ from ksm_onboard.planning.flows import (
 from ksm_onboard.planning.zones import ADMINISTRATIONS, LESSONS, routing_domain_of
 
 _OPERATOR = "data-centre:admin"
-_PUBLISHING = "data-centre:reverse-proxy"
 _WIDEST_RANGE = 1000
 _MOST_PORTS = 2000
 # Where people sit, or anybody may: nothing of it opens the backup zone.
@@ -361,7 +361,7 @@ def _dmz(flows: _Flows, opening: Opening) -> _Said:
 
 
 def _from_internet(flows: _Flows, opening: Opening) -> _Said:  # noqa: ARG001
-    if opening.source.outside in (INTERNET, _PUBLISHING) and opening.target.zone != "dmz":
+    if opening.source.outside in (INTERNET, PROXIES) and opening.target.zone != "dmz":
         return "flow-from-internet", opening.target, "what comes from the internet ends in the DMZ", "dmz"
     return None
 

@@ -31,6 +31,8 @@ INTERNET: Final = "internet"
 FEDERAL: Final = "federal"
 MEMBER: Final = "member:"
 EVERY_SERVER: Final = "servers"
+PROXIES: Final = "data-centre:reverse-proxy"
+"""Where connections come from that the reverse proxies open, and where those go that they take."""
 
 # What is no place in the internet (IANA IPv4 Special-Purpose Address Registry, and multicast).
 _NOT_INTERNET = (

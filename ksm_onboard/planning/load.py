@@ -32,6 +32,7 @@ from ksm_onboard.planning.checks_central import check_central
 from ksm_onboard.planning.checks_deployed import DECLARED_OTHERWISE, check_deployed, check_planned, superseding
 from ksm_onboard.planning.checks_flows import check_flows, check_flows_across, check_services
 from ksm_onboard.planning.checks_identity import check_identity, check_renamed
+from ksm_onboard.planning.checks_published import check_published, check_published_across
 from ksm_onboard.planning.checks_redundancy import check_redundancy
 from ksm_onboard.planning.checks_storage import check_arrays, check_storage
 from ksm_onboard.planning.checks_waivers import check_waived_resources, check_waivers
@@ -148,6 +149,7 @@ class Declarations:
                 check_identity,
                 check_zones,
                 check_flows,
+                check_published,
                 check_redundancy,
                 check_storage,
                 check_applications,
@@ -182,7 +184,7 @@ class Declarations:
             for key, member in self.members.items()
             if member.file.content is not None
         }
-        found = [*check_renamed(members, self.orphans), *check_flows_across(members)]
+        found = [*check_renamed(members, self.orphans), *check_flows_across(members), *check_published_across(members)]
         if (platform := self.platform.content) is not None:
             found += check_capacity(members, self.orphans, self.own_record, platform, self.platform)
             found += check_licences(members, self.catalogue, platform, self.platform)

@@ -39,6 +39,7 @@ from ksm_onboard.planning.plan import (
     Plan,
     PrintQueuePlan,
     ProtectionPlan,
+    PublishedPlan,
     ResourcePoolPlan,
     SectionPlacementPlan,
     ServerPlan,
@@ -156,6 +157,7 @@ def plan_member(
                     tuple(zip(declaration.servers.values(), servers, strict=True)), shares, databases, platform
                 )
             ),
+            published=tuple(_published(declaration)),
             flows=plan_flows(declaration, platform, declared.layers.counted if declared.layers else {}, foreign or {}),
         ),
     )
@@ -355,19 +357,35 @@ def _shares(declaration: MemberDeclaration) -> Iterator[SharePlan]:
 
 def _print_queues(declaration: MemberDeclaration) -> Iterator[PrintQueuePlan]:
     """Every queue, on its print server and on that one's partners, so that people print while one is away."""
-    servers = declaration.servers
     for key, printer in declaration.printers.items():
-        pair = servers[printer.server].pair
-        for name, server in servers.items():
-            if name == printer.server or (pair is not None and server.pair == pair):
-                yield PrintQueuePlan(
-                    name=key,
-                    server=server_name(declaration.member.short, name),
-                    site=printer.site,
-                    address=given(printer.address),
-                    model=printer.model,
-                    device_uri=f"socket://{printer.address}:9100",
-                )
+        for name in with_partners(printer.server, declaration):
+            yield PrintQueuePlan(
+                name=key,
+                server=server_name(declaration.member.short, name),
+                site=printer.site,
+                address=given(printer.address),
+                model=printer.model,
+                device_uri=f"socket://{printer.address}:9100",
+            )
+
+
+def _published(declaration: MemberDeclaration) -> Iterator[PublishedPlan]:
+    for name, published in declaration.published.items():
+        servers = with_partners(published.server, declaration)
+        yield PublishedPlan(
+            name=name,
+            servers=tuple(server_name(declaration.member.short, key) for key in servers),
+            port=published.port,
+            health=published.health,
+        )
+
+
+def with_partners(server: str, declaration: MemberDeclaration) -> tuple[str, ...]:
+    """The keys of the servers that do what ``server`` does: itself and those of its pair."""
+    pair = declaration.servers[server].pair
+    return tuple(
+        key for key, other in declaration.servers.items() if key == server or (pair is not None and other.pair == pair)
+    )
 
 
 def _databases(declaration: MemberDeclaration) -> Iterator[DatabasePlan]:

@@ -580,6 +580,18 @@ class DatabasePlan(Planned):
     standbys: tuple[str, ...]
 
 
+class PublishedPlan(Planned):
+    """A web application that the reverse proxies publish as ``https://<name>/`` from any of ``servers``.
+
+    ``health``: the path that tells which of them is well.
+    """
+
+    name: str
+    servers: tuple[str, ...]
+    port: int
+    health: str
+
+
 class WorkstationPlan(Planned):
     """One workplace."""
 
@@ -738,6 +750,7 @@ class MemberPlan(Planned):
     legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
     backups: tuple[BackupPlan, ...] = ()
     flows: tuple[FlowPlan, ...] = ()
+    published: tuple[PublishedPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:
         """The server of that name. Raises KeyError if there is none."""

@@ -195,6 +195,14 @@ class PrintQueue(_Part):
     target: str
 
 
+class PublishedName(_Part):
+    """A web application that is published, and from which servers."""
+
+    name: str
+    servers: tuple[str, ...]
+    proxies: tuple[str, ...]
+
+
 class Database(_Part):
     """A database and where it runs."""
 
@@ -398,6 +406,7 @@ class Protocol(_Part):
     shares: tuple[Share, ...]
     print_queues: tuple[PrintQueue, ...]
     databases: tuple[Database, ...]
+    published: tuple[PublishedName, ...]
     backup_classes: tuple[BackupClass, ...]
     backups: tuple[Backup, ...]
     applications: tuple[Application, ...]
@@ -469,6 +478,14 @@ def protocol(
         print_queues=tuple(_queues(member)),
         databases=tuple(
             Database(name=d.name, owner=d.owner, primary=d.primary, standbys=d.standbys) for d in member.databases
+        ),
+        published=tuple(
+            PublishedName(
+                name=p.name,
+                servers=p.servers,
+                proxies=tuple(server.name for server in plan.platform.central_servers("reverse-proxy")),
+            )
+            for p in member.published
         ),
         backup_classes=tuple(_backup_classes(plan)),
         backups=tuple(_backups(plan, restores, zone)),
@@ -873,6 +890,12 @@ def _open_points(
         yield (
             "Ausstehend",
             "Je Drucker eine Testseite drucken: Die Warteschlangen bestehen, kein Gerät wurde angesprochen.",
+        )
+    if plan.member.published:
+        yield (
+            "Hinweis",
+            "Veröffentlichte Webanwendungen haben Zertifikate der eigenen Zertifizierungsstelle, denen nur betreute "
+            "Geräte vertrauen. Zugang und Zertifikate für das Internet richtet dieses Werkzeug nicht ein.",
         )
     for backup in plan.member.backups:
         if not backup.copies:

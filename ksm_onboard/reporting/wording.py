@@ -24,6 +24,7 @@ AREAS: Mapping[Area, str] = {
     Area.SHARES: "Netzlaufwerke",
     Area.PRINTING: "Druckdienste",
     Area.DATABASES: "Datenbanken",
+    Area.PUBLISHING: "Veröffentlichte Webanwendungen",
     Area.NAMES: "Namensauflösung",
     Area.BACKUP: "Datensicherung",
 }
@@ -66,6 +67,7 @@ ROLES: Mapping[AnyRole, str] = {
     "application": "Anwendungsserver",
     "resolver": "Namensdienst (zentral)",
     "time": "Zeitdienst (zentral)",
+    "reverse-proxy": "Reverse Proxy (zentral)",
 }
 
 LOCATIONS: Mapping[Location, str] = {
@@ -153,8 +155,10 @@ ATTRIBUTES: Mapping[str, str] = {
     "privileges": "Einzelrechte der Rolle",
     "promiscuous": "Mitlesen erlaubt",
     "propagate": "gilt auch für Untergeordnetes",
+    "published": "verschlüsselt erreichbar, Zertifikat gültig",
     "queue": "Druckwarteschlange",
     "receiving": "Datenübernahme vom Erstsystem",
+    "redirected": "Weiterleitung auf die verschlüsselte Verbindung",
     "reported_address": "Adresse laut Gastsystem wie deklariert",
     "repository_answers": "Sicherungsspeicher antwortet",
     "resource_pool": "Ressourcenpool",

@@ -9,7 +9,15 @@ from ipaddress import IPv4Address
 
 from ksm_onboard.configuring.inventory import not_configured
 from ksm_onboard.connection import Connection
-from ksm_onboard.planning.plan import ApplicationPlan, DatabasePlan, Plan, ServerPlan, WorkstationPlan
+from ksm_onboard.planning.central import published_addresses
+from ksm_onboard.planning.plan import (
+    ApplicationPlan,
+    DatabasePlan,
+    Plan,
+    PublishedPlan,
+    ServerPlan,
+    WorkstationPlan,
+)
 from ksm_onboard.verifying.audit_report import Area, MachineSeen, Reason
 from ksm_onboard.verifying.audit_windows import compare_windows
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
@@ -19,6 +27,7 @@ from ksm_onboard.verifying.host_facts import (
     HostFacts,
     HostSilent,
     HostToAsk,
+    PageToAsk,
     UnitSeen,
 )
 from ksm_onboard.verifying.windows_hosts import WindowsFacts
@@ -39,7 +48,7 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
     member, away = plan.member, {*absent, *not_configured(plan.member, connection), *windows_to_ask(plan, connection)}
     reach = connection.guests.reachable_at
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
-    every_name = tuple(machine.fqdn for machine in machines)
+    every_name = (*(machine.fqdn for machine in machines), *published_addresses(plan))
     admins = tuple(admin.name for admin in plan.platform.baseline.local_admins)
     return tuple(
         HostToAsk(
@@ -52,6 +61,10 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
             name_servers=tuple(reach(address) for address in _name_servers(machine, plan)),
             # The name servers prove the whole zone; everybody else proves that they reach them.
             names=every_name if isinstance(machine, ServerPlan) and machine.role == "dns" else (machine.fqdn,),
+            pages=tuple(
+                PageToAsk(name=published.name, address=reach(address), path=published.health)
+                for published, address in _published(machine, plan)
+            ),
         )
         for machine in machines
         if machine.name not in away
@@ -62,6 +75,14 @@ def windows_to_ask(plan: Plan, connection: Connection, absent: Iterable[str] = (
     """The Windows workstations that runs configure in that data centre and that are not ``absent``."""
     away = {*absent, *not_configured(plan.member, connection)}
     return tuple(w.name for w in plan.member.workstations if w.platform == "windows" and w.name not in away)
+
+
+def _published(machine: Machine, plan: Plan) -> list[tuple[PublishedPlan, IPv4Address]]:
+    """What a machine asks every reverse proxy for: the member's first server asks for all that it publishes."""
+    if machine.name != plan.member.servers[0].name:
+        return []
+    addresses = published_addresses(plan)
+    return [(published, address) for published in plan.member.published for address in addresses[published.name]]
 
 
 def _name_servers(machine: Machine, plan: Plan) -> tuple[IPv4Address, ...]:
@@ -106,6 +127,7 @@ def compare_hosts(
     points.expects(Area.SHARES, member.shares)
     points.expects(Area.PRINTING, member.print_queues)
     points.expects(Area.DATABASES, member.databases)
+    points.expects(Area.PUBLISHING, member.published)
     checks = _HostChecks(plan, connection, points)
     seen: list[MachineSeen] = []
     answered: dict[str, HostFacts] = {}
@@ -142,6 +164,7 @@ def _gaps(plan: Plan, machine: Machine, reason: Reason, points: Comparison) -> N
         Area.NAMES: bool(machine.dns_servers),
         Area.SHARES: any(share.server == name for share in member.shares),
         Area.PRINTING: any(queue.server == name for queue in member.print_queues),
+        Area.PUBLISHING: bool(_published(machine, plan)),
         Area.DATABASES: any(name in (database.primary, *database.standbys) for database in member.databases),
     }
     for area, concerns in concerned.items():
@@ -178,7 +201,7 @@ class _HostChecks:
         self.baseline = plan.platform.baseline
         self.root_ca = certificate_fingerprint(connection.trust.root_ca_file.read_text())
         machines: tuple[Machine, ...] = (*plan.member.servers, *plan.member.workstations)
-        self.addresses = {machine.fqdn: machine.address for machine in machines}
+        self.addresses = {machine.fqdn: (machine.address,) for machine in machines} | published_addresses(plan)
 
     def machine(self, machine: Machine, facts: HostFacts) -> None:
         self.points.same(Area.MACHINES, machine.name, "answers", "yes", "yes", how="ssh")
@@ -188,6 +211,7 @@ class _HostChecks:
         self._units(machine, facts)
         self._applications(machine, facts)
         self._names(machine, facts)
+        self._pages(machine, facts)
         if isinstance(machine, WorkstationPlan):
             self._screen_lock(machine, facts)
         else:
@@ -255,19 +279,29 @@ class _HostChecks:
 
     def _names(self, machine: Machine, facts: HostFacts) -> None:
         is_name_server = isinstance(machine, ServerPlan) and machine.role == "dns"
-        names = self.addresses if is_name_server else {machine.fqdn: machine.address}
+        names = self.addresses if is_name_server else {machine.fqdn: (machine.address,)}
         for server in _name_servers(machine, self.plan):
             answers = facts.dns.get(str(self._reach(server)), {})
-            for name, address in names.items():
+            for name, addresses in names.items():
                 found = answers.get(name)
                 self.points.same(
                     Area.NAMES,
                     f"{name} @ {server}",
                     "dns_answer",
-                    (str(address),),
+                    tuple(map(str, addresses)),
                     found,
                     how=f"ssh {machine.name}: DNS",
                 )
+
+    def _pages(self, machine: Machine, facts: HostFacts) -> None:
+        """Each reverse proxy has a certificate for each name that this host trusts, and finds a healthy server."""
+        how = f"ssh {machine.name}: HTTPS"
+        for (published, address), page in zip(_published(machine, self.plan), facts.pages, strict=True):
+            name = f"{published.name} @ {address}"
+            healthy = "yes" if page.status is not None and page.status < 400 else page.problem or str(page.status)
+            self.points.same(Area.PUBLISHING, name, "published", "yes", healthy, how=how)
+            leads_to = f"https://{published.name}{published.health}"
+            self.points.same(Area.PUBLISHING, name, "redirected", leads_to, page.plain, how=how)
 
     def _reach(self, address: IPv4Address) -> IPv4Address:
         return self.connection.guests.reachable_at(address)

@@ -26,6 +26,7 @@ class Area(StrEnum):
     SHARES = "shares"
     PRINTING = "printing"
     DATABASES = "databases"
+    PUBLISHING = "publishing"
     NAMES = "names"
     BACKUP = "backup"
 

@@ -24,6 +24,7 @@ ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "application": (),
     "resolver": ("unbound.service",),
     "time": ("chrony.service",),
+    "reverse-proxy": ("haproxy.service",),
 }
 # Units of packages that run as a service; a server application of which no unit is named here is proven by its package.
 PACKAGE_UNITS: dict[str, str] = {"nginx": "nginx.service"}
@@ -96,6 +97,22 @@ class UnitSeen(Seen):
     impossible: bool
 
 
+class PageSeen(Seen):
+    """What was answered over TLS: the status, or why there was none; ``plain``: where HTTP without TLS leads to."""
+
+    status: int | None
+    problem: str
+    plain: str
+
+
+class PageToAsk(Seen):
+    """A page to ask for by its name, of the machine at ``address``."""
+
+    name: str
+    address: IPv4Address
+    path: str
+
+
 class HostFacts(Seen):
     """One host that answered."""
 
@@ -124,6 +141,7 @@ class HostFacts(Seen):
     shares: Mapping[str, ShareSeen] | None = None
     queues: Mapping[str, QueueSeen] | None = None
     database: DatabaseServerSeen | None = None
+    pages: tuple[PageSeen, ...] = ()
 
 
 class HostSilent(Seen):
@@ -136,7 +154,7 @@ class HostSilent(Seen):
 class HostToAsk(Seen):
     """Whom to ask: where the host answers, and what it should be able to tell.
 
-    ``address`` is where ssh reaches it; ``name_servers`` are asked for ``names`` from there.
+    ``address`` is where ssh reaches it; ``name_servers`` are asked for ``names`` from there, and ``pages`` are.
     """
 
     name: str
@@ -147,6 +165,7 @@ class HostToAsk(Seen):
     admins: tuple[str, ...] = ()
     name_servers: tuple[IPv4Address, ...] = ()
     names: tuple[str, ...] = ()
+    pages: tuple[PageToAsk, ...] = ()
 
 
 _UNIT_PROPERTIES = "Id,LoadState,ActiveState,ConditionResult,ConditionTimestampMonotonic"
@@ -210,6 +229,7 @@ def question(host: HostToAsk) -> dict[str, Any]:
         "files": list(_FILES),
         "name_servers": [str(server) for server in host.name_servers],
         "names": list(host.names),
+        "pages": [page.model_dump(mode="json") for page in host.pages],
     }
 
 
@@ -264,6 +284,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
         shares=shares(output("shares")) if host.role == "file" else None,
         queues=queues(output("queue_devices"), output("queue_states")) if host.role == "print" else None,
         database=database(output("database")) if host.role == "database" else None,
+        pages=tuple(PageSeen(**page) for page in answer["pages"]),
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 COMMAND_TIMEOUT_SECONDS = 30
 DNS_TIMEOUT_SECONDS = 3
+PAGE_TIMEOUT_SECONDS = 10
 MAX_TEXT = 2_000_000
 
 
@@ -34,6 +35,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "dns": {
             server: {name: lookup(server, name) for name in request["names"]} for server in request["name_servers"]
         },
+        "pages": [page(**wanted) for wanted in request["pages"]],
     }
 
 
@@ -121,6 +123,35 @@ def addresses(message: bytes, number: int) -> list[str] | None:
             found.append(socket.inet_ntoa(message[at : at + 4]))
         at += length
     return sorted(found)
+
+
+def page(name: str, address: str, path: str) -> dict[str, Any]:
+    """What the machine at ``address`` answers to whoever asks it for ``name``, trusting what this host trusts.
+
+    The name is not looked up: a pair is only a pair if each of the two answers.
+    """
+    found: dict[str, Any] = {"status": None, "problem": "", "plain": ""}
+    request = f"GET {path} HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode("ascii")
+    try:
+        link = socket.create_connection((address, 443), PAGE_TIMEOUT_SECONDS)
+        with link, ssl.create_default_context().wrap_socket(link, server_hostname=name) as secured:
+            found["status"] = int(head(secured, request)[0].split()[1])
+        with socket.create_connection((address, 80), PAGE_TIMEOUT_SECONDS) as link:
+            lines = head(link, request)
+        leads = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("location:")]
+        found["plain"] = leads[0] if leads else lines[0]
+    except (OSError, ValueError, IndexError) as error:
+        found["problem"] = str(error) or type(error).__name__
+    return found
+
+
+def head(link: socket.socket, request: bytes) -> list[str]:
+    """The lines of the answer's head."""
+    link.sendall(request)
+    text = b""
+    while b"\r\n\r\n" not in text and len(text) < MAX_TEXT and (more := link.recv(4096)):
+        text += more
+    return text.partition(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
 
 
 def after_name(message: bytes, at: int) -> int:

@@ -205,6 +205,8 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
             "member": member.model_copy(
                 update={
                     "servers": tuple(s for s in member.servers if s.name in SERVERS),
+                    # No reverse proxy is started either.
+                    "published": (),
                     # The standby's other repository is none of those that are started.
                     "backups": tuple(b for b in member.backups if b.server != "gra-db02"),
                 }

@@ -21,7 +21,7 @@ LAB = "test"
 WORKSTATIONS = 2
 LINUX = 1
 """So many of them are real hosts; the others run Windows and are simulated."""
-CENTRAL = 2
+CENTRAL = 4
 """The platform's own VMs: central services."""
 
 

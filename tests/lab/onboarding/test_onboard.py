@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import ssl
+import time
 from html.parser import HTMLParser
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +66,17 @@ def delete_vm(checkout: Checkout, name: str) -> None:
         WaitForTask(vm.Destroy_Task())
     finally:
         Disconnect(instance)
+
+
+def asked_for(checkout: Checkout, proxy: str, name: str, host: str = "") -> tuple[int, dict[str, str], str]:
+    """What a reverse proxy answers to somebody who trusts the data centre's root: status, headers, body."""
+    trusting = ssl.create_default_context(cafile=str(checkout.state / "tls" / "ca.pem"))
+    link = socket.create_connection((address(proxy), 443), timeout=20)
+    with link, trusting.wrap_socket(link, server_hostname=name) as secured:
+        secured.sendall(f"GET / HTTP/1.1\r\nHost: {host or name}\r\nConnection: close\r\n\r\n".encode())
+        answer = HTTPResponse(secured)
+        answer.begin()
+        return answer.status, {key.lower(): value for key, value in answer.getheaders()}, answer.read().decode()
 
 
 class Headings(HTMLParser):
@@ -139,6 +153,51 @@ def test_hosts_and_workstations_are_real_machines(checkout: Checkout, onboarded:
         "running",
     ]
     assert "keepassxc" in on_host(checkout, "10.64.0.21", "dpkg-query -W -f '${Package} ${Status}' keepassxc")
+
+
+EDGES = ("10.96.1.11", "10.96.1.12")
+PORTAL = "portal.grabow.internal"
+
+
+def test_either_reverse_proxy_publishes_what_is_declared_and_nothing_else(
+    checkout: Checkout, onboarded: dict[str, Any]
+) -> None:
+    for edge in EDGES:
+        status, headers, body = asked_for(checkout, edge, PORTAL)
+        assert status == 200 and re.match(r"gra-web0[12]\.grabow\.internal", body)
+        assert headers["strict-transport-security"] == "max-age=31536000"
+        assert "server" not in headers
+        assert asked_for(checkout, edge, PORTAL, host="portal.ludwigslust.internal")[0] == 421
+        with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+            asked_for(checkout, edge, "gra-app01.grabow.internal")
+        with socket.create_connection((address(edge), 80), timeout=20) as link:
+            link.sendall(f"GET /x HTTP/1.1\r\nHost: {PORTAL}\r\nConnection: close\r\n\r\n".encode())
+            plain = HTTPResponse(link)
+            plain.begin()
+            assert (plain.status, plain.getheader("Location")) == (308, f"https://{PORTAL}/x")
+    # Keys lie where root reads them, and nowhere on the way.
+    assert (
+        on_host(checkout, EDGES[0], "sudo stat -c '%a %U' /etc/haproxy/certificates/*").split() == ["600", "root"] * 2
+    )
+    assert "PRIVATE KEY" not in onboarded["log"]
+
+
+def test_one_web_server_and_one_reverse_proxy_are_enough(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    on_host(checkout, "10.64.2.11", "sudo systemctl stop nginx")
+    on_host(checkout, EDGES[0], "sudo systemctl stop haproxy")
+    try:
+        until = time.monotonic() + 60
+        while (found := asked_for(checkout, EDGES[1], PORTAL))[0] != 200:
+            assert time.monotonic() < until, found
+        assert found[2].startswith("gra-web02")
+        audit = checkout.ksm("verify", "grabow", "--json")
+        assert audit.returncode == 4
+        differences = {(d["object"], d["attribute"]) for d in json.loads(audit.stdout)["differences"]}
+        assert (f"{PORTAL} @ 10.96.1.11", "published") in differences
+        assert (f"{PORTAL} @ 10.96.1.12", "published") not in differences
+    finally:
+        on_host(checkout, EDGES[0], "sudo systemctl start haproxy")
+        on_host(checkout, "10.64.2.11", "sudo systemctl start nginx")
 
 
 def test_a_second_onboarding_changes_nothing_and_says_so(checkout: Checkout, onboarded: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ksm_onboard.certificates import ServiceCertificate
 from ksm_onboard.configuring.inventory import (
     KNOWN_HOSTS,
     NOT_IN_LAB,
@@ -39,11 +40,19 @@ OWN = _OWN
 WORKSTATIONS = [w.name for w in GRABOW.member.workstations if w.platform == "linux"]
 REPOSITORIES = {server.name: f"ssh-ed25519 AAAA{server.name[-2:]}" for server in GRABOW.platform.shared_servers}
 RESOLVERS = {"sn-core01": "ssh-ed25519 AAAACORE1", "sn-core02": "ssh-ed25519 AAAACORE2"}
-KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **RESOLVERS}
+PROXIES = {"sn-edge01": "ssh-ed25519 AAAAEDGE1", "sn-edge02": "ssh-ed25519 AAAAEDGE2"}
+CENTRAL = {**RESOLVERS, **PROXIES}
+KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **CENTRAL}
+CERTIFICATE = ServiceCertificate(Path("/state/certificates/portal.pem"), Path("/state/certificates/portal.key"))
 
 
 def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
-    arguments: dict[str, Any] = {"outputs": outputs, "host_keys": KEYS, "secrets": Path("/state/secrets/grabow")}
+    arguments: dict[str, Any] = {
+        "outputs": outputs,
+        "host_keys": KEYS,
+        "secrets": Path("/state/secrets/grabow"),
+        "certificate": CERTIFICATE,
+    }
     return render_inventory(plan, connection, **(arguments | changes))
 
 
@@ -101,6 +110,7 @@ def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: M
         "127.64.0.21 ssh-ed25519 AAAAWS",
         *(f"127.96.81.1{n} ssh-ed25519 AAAA0{n}" for n in (1, 2, 3)),
         *(f"127.96.0.1{n} ssh-ed25519 AAAACORE{n}" for n in (1, 2)),
+        *(f"127.96.1.1{n} ssh-ed25519 AAAAEDGE{n}" for n in (1, 2)),
     ]
     assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
 
@@ -146,7 +156,7 @@ def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
 ) -> None:
     none = [b.model_copy(update={"backup_class": None, "copies": ()}) for b in plan.member.backups]
     bare = plan.model_copy(update={"member": plan.member.model_copy(update={"backups": tuple(none)})})
-    files = render(bare, lab, outputs, host_keys=RESOLVERS)
+    files = render(bare, lab, outputs, host_keys=CENTRAL)
     variables = yaml.safe_load(files["host_vars/gra-file01.yml"])
     assert variables["backup_client_sources"] == [] and variables["backup_client_repositories"] == []
     assert hosts(files)["backup_repositories"] == {"hosts": {}}
@@ -170,13 +180,61 @@ def test_one_name_server_makes_the_member_known_to_every_central_resolver(
     plan: Plan, lab: Connection, outputs: Mapping[str, Any]
 ) -> None:
     files = render(plan, lab, outputs)
-    assert set(hosts(files)["central_servers"]["hosts"]) == set(RESOLVERS)
+    assert set(hosts(files)["central_servers"]["hosts"]) == set(CENTRAL)
     telling = yaml.safe_load(files["host_vars/gra-dns01.yml"])
     assert telling["central_registration_resolvers"] == list(RESOLVERS)
     assert telling["central_registration_name_servers"] == ["127.64.12.11", "127.64.12.12"]
     assert {"grabow.internal", "12.64.10.in-addr.arpa"} <= set(telling["central_registration_zones"])
     others = [name for name, text in files.items() if "central_registration" in text]
     assert others == ["host_vars/gra-dns01.yml"]
+
+
+def test_what_a_member_publishes_its_own_run_hands_to_every_reverse_proxy(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    files = render(plan, lab, outputs)
+    telling = yaml.safe_load(files["host_vars/gra-dns01.yml"])
+    assert telling["central_registration_proxies"] == list(PROXIES)
+    assert telling["central_registration_published"] == [
+        {
+            "name": "portal.grabow.internal",
+            "port": 80,
+            "health": "/",
+            "servers": [
+                {"name": "gra-web01", "address": "127.64.2.11"},
+                {"name": "gra-web02", "address": "127.64.2.12"},
+            ],
+        }
+    ]
+    assert telling["central_registration_private_key_file"] == str(CERTIFICATE.key)
+    names = yaml.safe_load(files["group_vars/dns_servers.yml"])
+    assert names["dns_server_aliases"] == [
+        {"name": "portal.grabow.internal", "addresses": ["10.96.1.11", "10.96.1.12"]}
+    ]
+
+
+def test_who_publishes_nothing_has_what_was_published_taken_away_where_proxies_stand(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    silent = plan.model_copy(update={"member": plan.member.model_copy(update={"published": ()})})
+    telling = yaml.safe_load(render(silent, lab, outputs, certificate=None)["host_vars/gra-dns01.yml"])
+    assert telling["central_registration_published"] == []
+    assert telling["central_registration_proxies"] == list(PROXIES)
+    assert "central_registration_private_key_file" not in telling
+    keys = {name: key for name, key in KEYS.items() if name not in PROXIES}
+    without = yaml.safe_load(render(silent, lab, outputs, certificate=None, host_keys=keys)["host_vars/gra-dns01.yml"])
+    assert "central_registration_proxies" not in without
+    with pytest.raises(NotReadyError, match="sn-edge01, sn-edge02"):
+        render(plan, lab, outputs, host_keys=keys)
+
+
+def test_a_name_outside_the_members_domain_is_forwarded_to_its_name_servers_too(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    public = plan.member.published[0].model_copy(update={"name": "www.example.org"})
+    outside = plan.model_copy(update={"member": plan.member.model_copy(update={"published": (public,)})})
+    telling = yaml.safe_load(render(outside, lab, outputs)["host_vars/gra-dns01.yml"])
+    assert "www.example.org" in telling["central_registration_zones"]
 
 
 def test_resolvers_that_cannot_be_logged_in_to_are_named(

@@ -62,7 +62,7 @@ def test_members_are_told_names_and_addresses_of_the_services(own: Plan) -> None
         (CORE02, CORE02.replace("10.96.0.12", "10.96.0.11"), "shared-network", "core02:"),
         (CORE02, CORE02.replace("10.96.0.12", "10.96.0.1"), "shared-network", "core02:"),
         (CORE02, CORE02.replace("10.96.0.12", "10.96.9.12"), "shared-network", "core02:"),
-        (CORE02, CORE02.replace("zone: core", "zone: edge"), "zone-unknown", "core02:"),
+        ("zone: edge, address: 10.96.1.12", "zone: core, address: 10.96.0.19", "pair-in-different-zones", "edge02:"),
         (CORE02, CORE02 + "template: debian-99, ", "template-unknown", "core02:"),
         ("cpu_ghz: 40, memory_gib: 64", "cpu_ghz: 40, memory_gib: 3", "pool-too-small", "compute: {cpu_ghz: 40, m"),
         ("10.96.0.0/24, vlan: 100", "10.96.0.0/24, vlan: 200", "shared-network", "core: {"),
@@ -99,4 +99,5 @@ def test_its_vms_count_where_the_clusters_capacity_is_summed_up(checkout: Projec
     assert "schwerin" in (found["storage-quota"].hint or "")
     file.write_text(text.replace("cpu_mhz: 2800, memory_gib: 1024", "cpu_mhz: 2800, memory_gib: 400"), encoding="utf-8")
     found = {f.rule: f for f in Declarations(checkout).findings() if f.severity == "error"}
-    assert "schwerin 1800 GiB" in (found["capacity-memory"].hint or "")
+    together = 900 * text.count("memory_gib: 900,")
+    assert f"schwerin {together} GiB" in (found["capacity-memory"].hint or "")
