@@ -189,10 +189,11 @@ def test_it_says_everything_that_is_handed_over(plan: Plan, write: Write) -> Non
     wanted |= {text for share in plan.member.shares for text in (share.name, share.path, share.comment)}
     wanted |= {text for queue in plan.member.print_queues for text in (queue.name, queue.model, queue.device_uri)}
     wanted |= {database.name for database in plan.member.databases}
+    wanted |= {published.name for published in plan.member.published}
     wanted |= set(plan.member.departments.values())
     wanted |= {application.product for application in plan.member.applications}
     wanted |= {text for w in plan.member.workstations for text in (w.name, str(w.address))}
-    wanted |= {"Übergabeprotokoll", "Unterschrift", "2. März 2026, 20:00 Uhr", "2. März 2026, 20:05 Uhr", "1.300"}
+    wanted |= {"Übergabeprotokoll", "Unterschrift", "2. März 2026, 20:00 Uhr", "2. März 2026, 20:05 Uhr", "1.400"}
     assert {text for text in wanted if text not in document.text} == set()
 
 

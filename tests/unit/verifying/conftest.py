@@ -25,6 +25,7 @@ from ksm_onboard.verifying.host_facts import (
     FollowerSeen,
     HostFacts,
     HostSilent,
+    PageSeen,
     QueueSeen,
     ScreenLockSeen,
     ShareSeen,
@@ -325,6 +326,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
     wanted = [package for key in machine.applications for package in packages[key]]
     machines: tuple[ServerPlan | WorkstationPlan, ...] = (*member.servers, *member.workstations)
     everyone = {m.fqdn: (str(m.address),) for m in machines}
+    everyone |= {published.name: ("10.96.1.11", "10.96.1.12") for published in member.published}
     names = everyone if role == "dns" else {machine.fqdn: everyone[machine.fqdn]}
     central = plan.platform.resolver_addresses if role == "dns" else ()
     units = ["chrony.service", "apt-daily-upgrade.timer", *(_SERVICES[role] if role else [])]
@@ -364,6 +366,13 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
         if role == "print"
         else None,
         database=_database(machine.name, member.databases[0]) if role == "database" else None,
+        # The first server asks both reverse proxies for everything that is published.
+        pages=tuple(
+            PageSeen(status=200, problem="", plain=f"https://{published.name}/")
+            for published in member.published
+            for _ in range(2)
+            if machine.name == "gra-dns01"
+        ),
     )
 
 

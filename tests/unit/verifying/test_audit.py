@@ -20,6 +20,7 @@ from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.host_facts import (
     DatabaseServerSeen,
     HostSilent,
+    PageSeen,
     QueueSeen,
     ScreenLockSeen,
     ShareSeen,
@@ -58,9 +59,9 @@ def test_a_world_that_matches_has_no_difference_and_says_how_much_was_compared(w
         for machine in (*world.plan.member.servers, *world.plan.member.workstations)
         for key in machine.applications
     )
-    # Both name servers and both central resolvers are asked for all 30 names from both name servers; from everywhere
+    # Both name servers and both central resolvers are asked for all 31 names from both name servers; from everywhere
     # else the member's own are, for the machine's own name.
-    assert tallies[Area.NAMES] == 2 * 4 * 30 + 2 * 28
+    assert tallies[Area.NAMES] == 2 * 4 * 31 + 2 * 28
     assert min(tallies.values()) > 0
     assert report.points == sum(tallies.values()) > 1400
 
@@ -117,6 +118,7 @@ def permissions(world: World, *more: PermissionFacts, keep: int = 2, **changes: 
 
 
 LOCK = ScreenLockSeen(idle_seconds=600, enabled=True, delay_seconds=0, enforced=True)
+PORTAL = "portal.grabow.internal"
 OPERATORS = "vsphere.local\\ksm-grabow-operators"
 INTRUDER = PermissionFacts(on="folder", principal="VSPHERE.LOCAL\\eve", role="Admin", is_group=False, propagate=True)
 
@@ -606,6 +608,46 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
             },
         ),
         [("different", "names", "gra-ws0045.grabow.internal @ 10.64.12.11", "dns_answer")],
+    ),
+    "a published name that leads to one reverse proxy only": (
+        lambda w: w.with_host(
+            "gra-dns01",
+            dns={
+                server: (names | {PORTAL: ("10.96.1.11",)} if server.endswith(".12.12") else names)
+                for server, names in w.host("gra-dns01").dns.items()
+            },
+        ),
+        [("different", "names", f"{PORTAL} @ 10.64.12.12", "dns_answer")],
+    ),
+    "a reverse proxy with a certificate that nobody trusts": (
+        lambda w: w.with_host(
+            "gra-dns01",
+            pages=(
+                w.host("gra-dns01").pages[0],
+                PageSeen(status=None, problem="certificate verify failed", plain=f"https://{PORTAL}/"),
+            ),
+        ),
+        [("different", "publishing", f"{PORTAL} @ 10.96.1.12", "published")],
+    ),
+    "a published application without a healthy server": (
+        lambda w: w.with_host(
+            "gra-dns01",
+            pages=(
+                PageSeen(status=503, problem="", plain=f"https://{PORTAL}/"),
+                w.host("gra-dns01").pages[1],
+            ),
+        ),
+        [("different", "publishing", f"{PORTAL} @ 10.96.1.11", "published")],
+    ),
+    "a reverse proxy that answers without TLS": (
+        lambda w: w.with_host(
+            "gra-dns01",
+            pages=(
+                w.host("gra-dns01").pages[0],
+                PageSeen(status=200, problem="", plain="HTTP/1.1 200 OK"),
+            ),
+        ),
+        [("different", "publishing", f"{PORTAL} @ 10.96.1.12", "redirected")],
     ),
     "a workstation that cannot reach the second name server": (
         lambda w: w.with_host(
