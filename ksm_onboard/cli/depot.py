@@ -9,17 +9,21 @@ from rich.markup import escape
 
 from ksm_onboard.cli import terminal
 from ksm_onboard.cli.declarations import Json
+from ksm_onboard.cli.surroundings import shared_machines
+from ksm_onboard.configuring.inventory import SHARED_GROUPS
 from ksm_onboard.connection import connection_file, load_connection
 from ksm_onboard.depot.checking import problems_of
 from ksm_onboard.depot.inbox import look_through
 from ksm_onboard.depot.publication import Contents, Depot, depot_of, read_contents
 from ksm_onboard.depot.publication import build as build_publication
+from ksm_onboard.depot.serving import differing, served
 from ksm_onboard.depot.signing import renew_key as renew
 from ksm_onboard.errors import ExitCode, OnboardError
 from ksm_onboard.planning.depot import DepotItem, depot_items
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.project import find_project
 
+DEPOTS = SHARED_GROUPS["depot"]
 app = typer.Typer(help="The software depot: media, packages, publications.", no_args_is_help=True)
 
 
@@ -62,10 +66,40 @@ def build(json: Json = False) -> None:
 
 
 @app.command()
-def check(json: Json = False) -> None:
-    """Look at key, inbox, and the newest publication. Exit code 4 if something is wrong."""
+def publish(json: Json = False) -> None:
+    """Build, and let all depots serve it. Machines see it when they are configured the next time."""
     depot, items = _depot()
-    problems = list(problems_of(depot, items, datetime.now(UTC)))
+    progress = terminal.TerminalProgress()
+    folder, new = build_publication(depot, items, progress, datetime.now(UTC))
+    contents = read_contents(folder)
+    _show(contents, new=new)
+    machines = shared_machines(progress)
+    if not machines.platform.central_servers("depot"):
+        raise OnboardError("no depot is declared", hint="give two VMs under shared.vms the role depot")
+    result = machines.configure(limit=DEPOTS, tags="software_depot")
+    assert result is not None  # noqa: S101 - only a run over machines that are due may have none to go over
+    if json:
+        terminal.print_json({"publication": contents.id, "run": result.model_dump(mode="json")})
+    for problem in result.problems:
+        terminal.err.print(f"[red]failed:[/] {escape(problem)}")
+    terminal.err.print(f"published on {len(result.hosts)} depots: {result.status}, {result.changed} changed")
+    raise typer.Exit(ExitCode.OK if result.status == "finished" else ExitCode.FAILED)
+
+
+@app.command()
+def check(json: Json = False) -> None:
+    """Look at key, inbox, the newest publication and what the depots serve. Exit code 4 if something is wrong."""
+    depot, items = _depot()
+    project = find_project()
+    connection = load_connection(connection_file(project))
+    depots = {
+        server.name: connection.guests.reachable_at(server.address)
+        for server in Declarations(project).platform_plan().central_servers("depot")
+    }
+    latest = depot.latest()
+    now = datetime.now(UTC)
+    answers = served(depots, connection.trust.root_ca_file) if latest else {}
+    problems = [*problems_of(depot, items, now), *differing(answers, latest[1] if latest else None, now)]
     if json:
         terminal.print_json({"problems": problems})
     for problem in problems:

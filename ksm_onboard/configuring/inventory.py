@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,9 @@ from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab.windows.machine import FOLDER
 from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.central import published_addresses
+from ksm_onboard.planning.depot import in_order
 from ksm_onboard.planning.plan import (
+    ApplicationPlan,
     BackupPlan,
     BaselinePlan,
     CentralServerPlan,
@@ -60,6 +63,7 @@ SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
     "backup": "backup_servers",
     "resolver": "resolver_servers",
     "time": "time_servers",
+    "depot": "depot_servers",
     "reverse-proxy": "reverse_proxies",
 }
 CENTRAL: Final = "central_servers"
@@ -79,6 +83,18 @@ SIMULATED_WINDOWS: Final = "ksm_simulated_windows"
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
 
 
+@dataclass(frozen=True)
+class DepotSource:
+    """What the software depots serve: the publication's folder here, and the public key that it is signed with.
+
+    ``certificates``: those of the depots themselves, by host name; only their own inventory needs them.
+    """
+
+    publication: Path
+    signing_key: Path
+    certificates: Mapping[str, ServiceCertificate] = field(default_factory=dict)
+
+
 def render_inventory(
     plan: Plan,
     connection: Connection,
@@ -89,6 +105,7 @@ def render_inventory(
     workstations: Collection[str] | None = None,
     withheld: Mapping[str, Collection[str]] | None = None,
     certificate: ServiceCertificate | None = None,
+    depot: DepotSource | None = None,
 ) -> Files:
     """The files of a member's inventory.
 
@@ -98,6 +115,7 @@ def render_inventory(
     the others, and all machines that do not run Linux, are listed in groups of their own that no play targets.
     ``withheld`` names applications that were taken back, and the workplaces that they are not given to.
     ``certificate`` is that of the names which the member publishes; needed only if there are any.
+    ``depot`` is what the software depots serve; None: machines do not use them.
     Raises NotReadyError if a planned server was not provisioned, or with another address.
     """
     member = plan.member
@@ -115,6 +133,7 @@ def render_inventory(
             **_server_variables(member, connection, server),
             **_backup_variables(plan, connection, server, host_keys, secrets),
             **_registration(plan, connection, server, central, certificate),
+            **_depot_client(plan, connection, server, server.applications, depot),
         }
     for workstation in present:
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
@@ -122,7 +141,7 @@ def render_inventory(
         files[f"host_vars/{workstation.name}.yml"] = (
             _windows_workstation(member, workstation, given)
             if workstation.platform == "windows"
-            else _applications(member, given)
+            else {**_applications(member, given), **_depot_client(plan, connection, workstation, given, depot)}
         )
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(
@@ -138,6 +157,7 @@ def render_platform_inventory(
     *,
     outputs: Mapping[str, Any],
     host_keys: Mapping[str, str],
+    depot: DepotSource | None = None,
 ) -> Files:
     """The files of the inventory of the data centre's own machines: physical ones, and the VMs of its stack.
 
@@ -172,15 +192,54 @@ def render_platform_inventory(
             "time_server_clients": _client_networks(platform, connection),
         },
     }
+    if depot is not None:
+        files["group_vars/depot_servers.yml"] = {
+            "software_depot_listen_address": "{{ ansible_host }}",
+            "software_depot_name": "{{ inventory_hostname }}." + platform.dns_domain,
+            "software_depot_publication": str(depot.publication),
+            "software_depot_signing_key_file": str(depot.signing_key),
+        }
     for machine in present:
         mounts = [disk.mount for disk in machine.disks]
         files[f"host_vars/{machine.name}.yml"] = {
             "server_baseline_data_mounts": mounts,
             **({"backup_repository_folders": mounts} if isinstance(machine, SharedServerPlan) else {}),
+            **(_certificate_variables(depot, machine.name) if depot else {}),
         }
     rendered = {name: _as_yaml(content) for name, content in files.items()}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, present, host_keys)
     return dict(sorted(rendered.items()))
+
+
+def _certificate_variables(depot: DepotSource, machine: str) -> Variables:
+    if (certificate := depot.certificates.get(machine)) is None:
+        return {}
+    return {
+        "software_depot_certificate_file": str(certificate.chain),
+        "software_depot_private_key_file": str(certificate.key),
+    }
+
+
+def _depot_client(
+    plan: Plan,
+    connection: Connection,
+    machine: ServerPlan | WorkstationPlan,
+    keys: tuple[str, ...],
+    depot: DepotSource | None,
+) -> Variables:
+    """Which depots a machine asks; nothing for one that gets nothing from there."""
+    depots = plan.platform.central_servers("depot")
+    wanted = [a for a in plan.member.applications if a.from_depot and a.key in keys]
+    if depot is None or not depots or not wanted:
+        return {}
+    return {
+        "depot_client_depots": [
+            str(connection.guests.reachable_at(server.address)) for server in in_order(depots, machine)
+        ],
+        "depot_client_signing_key_file": str(depot.signing_key),
+        "depot_client_publication": depot.publication.name,
+        "depot_client_applications": [_application(a) for a in wanted],
+    }
 
 
 def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Variables:
@@ -651,18 +710,25 @@ def _source(plan: Plan, backup: BackupPlan) -> Variables:
 
 def _applications(member: MemberPlan, keys: tuple[str, ...]) -> Variables:
     by_key = {application.key: application for application in member.applications}
-    wanted = [by_key[key] for key in sorted(keys)]
     return {
         "applications_wanted": [
             {
-                "key": a.key,
-                "product": a.product,
-                "entry": f"catalogue/{a.domain}.yaml",
-                "packages": list(a.packages),
+                **_application(a := by_key[key]),
+                **({"depot": True} if a.from_depot else {}),
                 **({"url": a.url} if a.in_browser and a.url else {}),
             }
-            for a in wanted
+            for key in sorted(keys)
         ]
+    }
+
+
+def _application(application: ApplicationPlan) -> Variables:
+    return {
+        "key": application.key,
+        "product": application.shown,
+        "entry": f"catalogue/{application.domain}.yaml",
+        "packages": list(application.packages),
+        **({"media": application.media} if application.media else {}),
     }
 
 
@@ -683,7 +749,7 @@ def _windows_workstation(member: MemberPlan, workstation: WorkstationPlan, keys:
         "windows_applications_wanted": [
             {
                 "key": application.key,
-                "product": application.product,
+                "product": application.shown,
                 "entry": f"catalogue/{application.domain}.yaml",
                 **({"package": application.windows_package} if application.windows_package else {}),
                 **({"url": url} if (url := bookmarked_on_windows(application)) else {}),

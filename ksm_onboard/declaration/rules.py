@@ -107,6 +107,7 @@ Rule = Literal[
     "application-cycle",
     "application-contradiction",
     "application-platform",
+    "application-media",
     "application-conflict",
     "application-dependency",
     "application-not-offered",

@@ -11,17 +11,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ksm_onboard.atomic import write_atomically
+from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
 from ksm_onboard.configuring.fingerprints import due, fingerprints, record, text_of_roles
-from ksm_onboard.configuring.inventory import Machine, known_hosts_text, render_platform_inventory, write_inventory
+from ksm_onboard.configuring.inventory import (
+    DepotSource,
+    Machine,
+    known_hosts_text,
+    render_platform_inventory,
+    write_inventory,
+)
 from ksm_onboard.configuring.results import RunResult, runs_dir
 from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
+from ksm_onboard.depot.publication import MediaRefusedError, build, depot_of
+from ksm_onboard.depot.signing import SigningError
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import array_exports
-from ksm_onboard.planning.plan import Plan, PlatformPlan
+from ksm_onboard.planning.depot import depot_items
+from ksm_onboard.planning.load import Declarations
+from ksm_onboard.planning.plan import CentralServerPlan, Plan, PlatformPlan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
 from ksm_onboard.provisioning.customisation import Customisation
@@ -85,7 +96,7 @@ class SharedMachines:
         key, keys = self.platform.key, self.host_keys()
         self.progress.step(f"inventory of {key}")
         files = render_platform_inventory(
-            self.platform, self.own, self.connection, outputs=self._outputs(), host_keys=keys
+            self.platform, self.own, self.connection, outputs=self._outputs(), host_keys=keys, depot=self.depot()
         )
         changed = write_inventory(self.project, key, files)
         self.progress.line(f"inventories/{key}: {'written' if changed else 'unchanged'}")
@@ -112,6 +123,7 @@ class SharedMachines:
         known_hosts = self.connection.state_dir(self.project) / "known_hosts" / key
         machines: list[Machine] = [*self.own.member.servers, *self.platform.shared_servers]
         write_atomically(known_hosts, known_hosts_text(self.connection, machines, self.host_keys()))
+        latest = depot_of(self.project, self.connection).latest()
         audit = verify(
             self.own,
             self.connection,
@@ -122,9 +134,35 @@ class SharedMachines:
             restores=load_restores(reports),
             now=datetime.now(UTC),
             progress=self.progress,
+            published=latest[1].id if latest else None,
         )
         save_audit(audit, reports)
         return audit
+
+    def depot(self) -> DepotSource | None:
+        """What the depots are to serve, made first if catalogue or inbox changed; None if no depot is declared.
+
+        Media that are refused hold nobody up as long as there is a publication: it is served on, and that is said.
+        """
+        servers = self.platform.central_servers("depot")
+        if not servers:
+            return None
+        depot = depot_of(self.project, self.connection)
+        items = list(depot_items(Declarations(self.project).catalogue))
+        try:
+            folder, _ = build(depot, items, self.progress, datetime.now(UTC))
+        except (MediaRefusedError, SigningError) as error:
+            if (latest := depot.latest()) is None:
+                raise
+            folder = latest[0]
+            self.progress.line(f"the software depot goes on with {folder.name}: {error}")
+        certificates = {server.name: self._certificate(server) for server in servers}
+        return DepotSource(folder, depot.key_files.public, certificates)
+
+    def _certificate(self, server: CentralServerPlan) -> ServiceCertificate:
+        """Machines ask by address, which in the lab is another one than declared."""
+        addresses = dict.fromkeys((server.address, self.connection.guests.reachable_at(server.address)))
+        return ensure_service_certificate(self.project, self.connection, (server.fqdn,), addresses)
 
     def host_keys(self) -> dict[str, str]:
         """Host name → ssh host key: VMs publish theirs; of physical ones as declared, in the lab of those that run."""

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
 from ksm_onboard.configuring.inventory import (
+    DepotSource,
     Machine,
     known_hosts_text,
     render_inventory,
@@ -27,6 +28,7 @@ from ksm_onboard.configuring.journal import Entry, Journal
 from ksm_onboard.configuring.results import RunResult, runs_dir
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
+from ksm_onboard.depot.publication import depot_of
 from ksm_onboard.errors import NotReadyError, OnboardError
 from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
@@ -161,6 +163,7 @@ class Onboarding:
             workstations=self.existing_workstations(),
             withheld=self._journal().withheld,
             certificate=self._published_certificate(),
+            depot=self._depot(),
         )
         return write_inventory(self.project, self.member, files)
 
@@ -217,6 +220,12 @@ class Onboarding:
 
     def _journal(self) -> Journal:
         return Journal(runs_dir(self.project, self.connection, self.member))
+
+    def _depot(self) -> DepotSource | None:
+        """What the depots serve, as far as anything was published."""
+        depot = depot_of(self.project, self.connection)
+        latest = depot.latest()
+        return DepotSource(latest[0], depot.key_files.public) if latest else None
 
     # --- restore test -----------------------------------------------------------------------
 

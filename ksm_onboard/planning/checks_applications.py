@@ -18,6 +18,7 @@ from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import given_by, of_workstation, platform_of_server, required_by
 from ksm_onboard.planning.checks import Scope, unknown
 from ksm_onboard.planning.checks_across import Across, Members
+from ksm_onboard.planning.depot import from_depot
 
 Catalogue = Mapping[str, CatalogueEntry]
 
@@ -83,7 +84,7 @@ def _runs_on(application: Application, platform: DevicePlatform) -> bool:
     if platform == "tablet":
         return False
     if platform == "linux":
-        return "linux" in application.platforms and bool(application.debian)
+        return "linux" in application.platforms and (bool(application.debian) or from_depot(application, "linux"))
     return "windows" in application.platforms
 
 
@@ -184,6 +185,7 @@ def _on_workstations(machines: _Machines) -> Iterator[Finding]:
                     hint="give these workstations another platform or profile, or take it away from them "
                     "with without_applications",
                 )
+            yield from _without_media(key, application, platform, machines.place(profile, platform, root))
             if key != root and key in without:
                 yield Finding(
                     rule="application-dependency",
@@ -224,10 +226,26 @@ _NEEDS = {"browser": "a browser", "office": "an office suite"}
 
 
 def _available(application: Application) -> str:
-    platforms = [p for p in application.platforms if p != "linux" or application.debian]
+    platforms = [
+        p for p in application.platforms if p != "linux" or application.debian or from_depot(application, "linux")
+    ]
     if platforms:
         return ", ".join(platforms)
-    return "none yet: the catalogue names no Debian packages for it"
+    return "none yet: the catalogue names neither Debian packages nor media for it"
+
+
+def _without_media(key: str, application: Application, platform: DevicePlatform, place: Place) -> Iterator[Finding]:
+    """What Linux machines get from the depot only once somebody has checked the vendor's media."""
+    if platform == "linux" and from_depot(application, "linux") and application.depot.linux is None:
+        yield Finding(
+            rule="application-media",
+            severity="warning",
+            place=place,
+            message=f"'{key}' comes from the software depot, and the catalogue names no checked media of it for Linux: "
+            "in the lab machines get an empty stand-in (Platzhalter), in a real data centre it cannot be installed",
+            value=key,
+            hint="have the vendor's package checked, and enter it under depot.linux (docs/how-to/depot.md)",
+        )
 
 
 def _conflicting(machines: _Machines, profile: str, platform: DevicePlatform, wanted: _Wanted) -> Iterator[Finding]:
@@ -263,6 +281,8 @@ def _on_servers(scope: Scope) -> Iterator[Finding]:
                     allowed=_available(application),
                     hint="choose another template, or another application",
                 )
+            place = scope.file.place("servers", key, "applications", at)
+            yield from _without_media(application_key, application, platform, place)
             for other in application.conflicts:
                 if other in given:
                     yield Finding(

@@ -6,12 +6,12 @@ source. As long as the catalogue does not name the media that were checked, a st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, get_args
 
 from ksm_onboard.declaration.catalogue import Application, LinuxMedia, WindowsMedia
 from ksm_onboard.declaration.load import CatalogueEntry
-from ksm_onboard.planning.plan import Planned
+from ksm_onboard.planning.plan import CentralServerPlan, Planned, ServerPlan, WorkstationPlan
 
 DepotPlatform = Literal["linux", "windows"]
 Media = LinuxMedia | WindowsMedia
@@ -66,6 +66,16 @@ def from_depot(application: Application, platform: DepotPlatform) -> bool:
 def media_of(application: Application, platform: DepotPlatform) -> Media | None:
     """The media that were checked for the platform, if any."""
     return application.depot.linux if platform == "linux" else application.depot.windows
+
+
+def in_order(
+    depots: Sequence[CentralServerPlan], machine: ServerPlan | WorkstationPlan
+) -> tuple[CentralServerPlan, ...]:
+    """The depots as the machine asks them: a server the one of its own fire section first, workplaces take turns."""
+    if isinstance(machine, ServerPlan):
+        return tuple(sorted(depots, key=lambda depot: depot.section != machine.section))
+    first = (int(machine.address) - 1) % len(depots)
+    return (*depots[first:], *depots[:first])
 
 
 def depot_items(catalogue: Mapping[str, CatalogueEntry]) -> Iterator[DepotItem]:

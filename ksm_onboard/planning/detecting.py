@@ -37,6 +37,8 @@ def rules(application: Application, platform: DevicePlatform) -> tuple[Rule, ...
     found: list[Rule] = []
     if platform == "linux" and application.debian:
         found.append(Rule("package", application.debian))
+    elif platform == "linux" and application.depot.linux is not None:
+        found.append(Rule("package", (application.depot.linux.package,)))
     if platform == "windows":
         found += _on_windows(application)
     if application.in_browser:

@@ -23,6 +23,7 @@ from ksm_onboard.planning.addressing import gateway_of
 from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
 from ksm_onboard.planning.backup import plan_backups
+from ksm_onboard.planning.depot import DepotPlatform, depot_item, from_depot, media_of
 from ksm_onboard.planning.flows import ForeignZones, plan_flows, resolvers
 from ksm_onboard.planning.placement import first_host, place
 from ksm_onboard.planning.plan import (
@@ -99,6 +100,11 @@ def plan_member(
     shares, databases = tuple(_shares(declaration)), tuple(_databases(declaration))
     used = {key for server in servers for key in server.applications}
     used |= {key for workstation in workstations for key in workstation.applications}
+    machines: tuple[ServerPlan | WorkstationPlan, ...] = (*servers, *workstations)
+    used_on = {
+        platform: {key for machine in machines if machine.platform == platform for key in machine.applications}
+        for platform in get_args(DepotPlatform)
+    }
     return Plan(
         platform=plan_platform(platform),
         member=MemberPlan(
@@ -130,18 +136,7 @@ def plan_member(
             databases=databases,
             workstations=workstations,
             applications=tuple(
-                ApplicationPlan(
-                    key=key,
-                    product=catalogue[key].application.product,
-                    vendor=catalogue[key].application.vendor,
-                    domain=catalogue[key].domain,
-                    packages=catalogue[key].application.debian,
-                    uncertain=catalogue[key].application.uncertain,
-                    in_browser=catalogue[key].application.in_browser,
-                    url=declaration.web_addresses.get(key) or catalogue[key].application.url,
-                    requires=catalogue[key].application.requires,
-                    windows_package=windows_package(key, catalogue[key]),
-                )
+                _application(catalogue[key], declaration, tuple(p for p, keys in used_on.items() if key in keys))
                 for key in sorted(used)
             ),
             protection=ProtectionPlan(**declaration.protection.model_dump()),
@@ -159,6 +154,34 @@ def plan_member(
             ),
             published=tuple(_published(declaration)),
             flows=plan_flows(declaration, platform, declared.layers.counted if declared.layers else {}, foreign or {}),
+        ),
+    )
+
+
+def _application(
+    entry: CatalogueEntry, declaration: MemberDeclaration, platforms: tuple[DepotPlatform, ...]
+) -> ApplicationPlan:
+    """``platforms`` are those of the machines that get it."""
+    application, key = entry.application, entry.key
+    on_linux = "linux" in platforms and from_depot(application, "linux")
+    media = media_of(application, "linux")
+    return ApplicationPlan(
+        key=key,
+        product=application.product,
+        vendor=application.vendor,
+        domain=entry.domain,
+        packages=(depot_item(key, entry, "linux").package,) if on_linux else application.debian,
+        uncertain=application.uncertain,
+        in_browser=application.in_browser,
+        url=declaration.web_addresses.get(key) or application.url,
+        requires=application.requires,
+        windows_package=windows_package(key, entry),
+        from_depot=on_linux,
+        media=media.file if on_linux and media else None,
+        stand_in_on=tuple(
+            platform
+            for platform in platforms
+            if from_depot(application, platform) and media_of(application, platform) is None
         ),
     )
 

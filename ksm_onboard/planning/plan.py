@@ -679,7 +679,9 @@ class LegacyNetworkPlan(Planned):
 class ApplicationPlan(Planned):
     """An application that some machine of the member gets, with its Debian packages.
 
-    ``in_browser``: people use it in a browser, at ``url`` where that is known.
+    ``in_browser``: people use it in a browser, at ``url`` where that is known. ``from_depot``: its Debian packages lie
+    in the software depot; ``media``: the vendor's file there, where the catalogue names one. ``stand_in_on``: the
+    platforms for which the depot has an empty stand-in only, since nobody has checked the media.
     """
 
     key: str
@@ -693,6 +695,18 @@ class ApplicationPlan(Planned):
     requires: tuple[str, ...] = ()
     windows_package: str | None = None
     """Its package in the internal Chocolatey feed; None: nothing is installed for it on Windows."""
+    from_depot: bool = False
+    media: str | None = None
+    stand_in_on: tuple[Literal["linux", "windows"], ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """What people read: the product's name, and where it is not the product (German: it appears in reports)."""
+        if not self.stand_in_on:
+            return self.product
+        names = {"linux": "Linux", "windows": "Windows"}
+        where = " und ".join(names[platform] for platform in self.stand_in_on)
+        return f"{self.product} (unter {where} nur ein Platzhalter)"
 
 
 class BackupPlan(Planned):

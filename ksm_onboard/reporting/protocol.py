@@ -556,7 +556,7 @@ def _servers(plan: Plan) -> Iterator[Server]:
 
 
 def _products(member: MemberPlan) -> dict[str, str]:
-    return {application.key: application.product for application in member.applications}
+    return {application.key: application.shown for application in member.applications}
 
 
 def _pairs(plan: Plan, audit: AuditReport) -> Iterator[Pair]:
@@ -686,7 +686,7 @@ def _applications(member: MemberPlan, seen: Mapping[str, MachineSeen]) -> Iterat
         planned += [m.name for m in member.workstations if application.key in m.applications]
         asked = [seen[name] for name in planned if name in seen]
         yield Application(
-            product=application.product,
+            product=application.shown,
             vendor=application.vendor,
             provided=_provided(application),
             checkable=_checkable(application),
@@ -736,7 +736,7 @@ def _departments(member: MemberPlan, seen: Mapping[str, MachineSeen], audit: Aud
 def _installed(application: ApplicationPlan, asked: Sequence[MachineSeen]) -> InstalledApplication:
     having = [machine for machine in asked if application.key in machine.applications]
     return InstalledApplication(
-        product=application.product,
+        product=application.shown,
         provided=_provided(application),
         checkable=_checkable(application),
         versions=_versions(having, application.key),

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.connection import Connection
+from ksm_onboard.depot.serving import served
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.plan import Plan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
+from ksm_onboard.verifying.audit_depots import DepotsSeen, compare_depots
 from ksm_onboard.verifying.audit_hosts import compare_hosts, hosts_to_ask, windows_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
@@ -41,13 +43,15 @@ def verify(
     restores: Restores,
     now: datetime,
     progress: Progress,
+    published: str | None = None,
 ) -> AuditReport:
     """Look at everything that stands for a member and compare it with its plan.
 
     ``windows`` asks the Windows workstations of these names. ``not_started`` names machines that are
     known not to exist (workstations that the lab has not started): they are listed as not checked.
     Every other machine that does not answer is a difference. ``restores`` are the proofs of restore
-    tests, ``now`` is the time that the report carries. Raises NotReadyError if vCenter, the ssh key or
+    tests, ``now`` is the time that the report carries, ``published`` the id of what software depots among the servers
+    should serve. Raises NotReadyError if vCenter, the ssh key or
     ``known_hosts`` cannot be used, or Ansible cannot begin.
     """
     progress.step("Reading vCenter")
@@ -64,7 +68,20 @@ def verify(
     told = [*answers, *windows(on_windows)]
     progress.step("Asking the backup repositories")
     backups = look_at_backups(plan, connection, restores, known_hosts, progress)
-    return audit(plan, connection, facts, told, absent, backups=backups, now=now)
+    depots = _look_at_depots(plan, connection, published, progress)
+    return audit(plan, connection, facts, told, absent, backups=backups, depots=depots, now=now)
+
+
+def _look_at_depots(plan: Plan, connection: Connection, published: str | None, progress: Progress) -> DepotsSeen:
+    depots = {
+        server.name: connection.guests.reachable_at(server.address)
+        for server in plan.member.servers
+        if "depot" in server.central_roles
+    }
+    if not depots:
+        return DepotsSeen()
+    progress.step(f"Asking {len(depots)} software depots")
+    return DepotsSeen(published, served(depots, connection.trust.root_ca_file))
 
 
 def audit(
@@ -76,12 +93,14 @@ def audit(
     *,
     backups: BackupsSeen,
     now: datetime,
+    depots: DepotsSeen | None = None,
 ) -> AuditReport:
     """Compare a plan with what was seen. Pure, but for the root certificate that hosts must trust."""
     points = Comparison()
     compare_vcenter(plan, facts, points)
     machines = compare_hosts(plan, connection, answers, absent, points)
     compare_backups(plan, backups, now, points)
+    compare_depots(depots or DepotsSeen(), now, points)
     return AuditReport(
         member=plan.member.key,
         data_centre=connection.name,

@@ -50,12 +50,12 @@ def _export(store: DatastoreFacts) -> str:
 
 
 def _own(plan: Plan, found: Mapping[str, DatastoreFacts | DatastoreClusterFacts]) -> list[str]:
-    """Names that are, or claim to be, the member's."""
-    member = plan.member
+    """Names that are, or claim to be, the member's. The volume of the templates is named like the data centre's own."""
+    member, library = plan.member, plan.platform.library.name
     return [
         name
         for name, what in found.items()
-        if name.startswith(f"{member.short}-") or member.key in what.tags.get(MEMBER_CATEGORY, ())
+        if (name.startswith(f"{member.short}-") and name != library) or member.key in what.tags.get(MEMBER_CATEGORY, ())
     ]
 
 

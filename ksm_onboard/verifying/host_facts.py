@@ -24,6 +24,7 @@ ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "application": (),
     "resolver": ("unbound.service",),
     "time": ("chrony.service",),
+    "depot": ("nginx.service",),
     "reverse-proxy": ("haproxy.service",),
 }
 # Units of packages that run as a service; a server application of which no unit is named here is proven by its package.

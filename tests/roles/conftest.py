@@ -200,6 +200,8 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
     member, baseline = plan.member, plan.platform.baseline
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJr0pVq0Zl7FbU0ZQmJ1pQnXo3zTjO2r0wYc0mZ8pQbV support@test"
     admins = (LocalAdminPlan(name="ksm-support", ssh_keys=(key,)),)
+    # No software depot is among these hosts; it is proven where a member is onboarded.
+    from_depot = {application.key for application in member.applications if application.from_depot}
     return plan.model_copy(
         update={
             "member": member.model_copy(
@@ -207,6 +209,10 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
                     "servers": tuple(s for s in member.servers if s.name in SERVERS),
                     # No reverse proxy is started either.
                     "published": (),
+                    "workstations": tuple(
+                        w.model_copy(update={"applications": tuple(a for a in w.applications if a not in from_depot)})
+                        for w in member.workstations
+                    ),
                     # The standby's other repository is none of those that are started.
                     "backups": tuple(b for b in member.backups if b.server != "gra-db02"),
                 }

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 LAB = "test"
 WORKSTATIONS = 2
 LINUX = 1
 """So many of them are real hosts; the others run Windows and are simulated."""
-CENTRAL = 4
+CENTRAL = len(yaml.safe_load((ROOT / "stacks/schwerin.yaml").read_text(encoding="utf-8"))["shared"]["vms"])
 """The platform's own VMs: central services."""
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ksm_onboard.certificates import ServiceCertificate
 from ksm_onboard.configuring.inventory import (
     KNOWN_HOSTS,
     NOT_IN_LAB,
+    DepotSource,
     Files,
     render_inventory,
     render_platform_inventory,
@@ -39,10 +42,13 @@ assert _OWN is not None
 OWN = _OWN
 WORKSTATIONS = [w.name for w in GRABOW.member.workstations if w.platform == "linux"]
 REPOSITORIES = {server.name: f"ssh-ed25519 AAAA{server.name[-2:]}" for server in GRABOW.platform.shared_servers}
+QUBA = "quba-viewer"
+DEPOTS = ("sn-depot01", "sn-depot02")
 RESOLVERS = {"sn-core01": "ssh-ed25519 AAAACORE1", "sn-core02": "ssh-ed25519 AAAACORE2"}
 PROXIES = {"sn-edge01": "ssh-ed25519 AAAAEDGE1", "sn-edge02": "ssh-ed25519 AAAAEDGE2"}
 CENTRAL = {**RESOLVERS, **PROXIES}
 KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **CENTRAL}
+DEPOT = DepotSource(Path("/state/depot/publications/20260101T000000Z-0a"), Path("/state/depot/key/public.gpg"))
 CERTIFICATE = ServiceCertificate(Path("/state/certificates/portal.pem"), Path("/state/certificates/portal.key"))
 
 
@@ -52,6 +58,7 @@ def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **cha
         "host_keys": KEYS,
         "secrets": Path("/state/secrets/grabow"),
         "certificate": CERTIFICATE,
+        "depot": DEPOT,
     }
     return render_inventory(plan, connection, **(arguments | changes))
 
@@ -263,6 +270,44 @@ def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
     assert "gra" not in as_text(files)
 
 
+def test_depots_get_the_publication_and_each_its_own_certificate(lab: Connection) -> None:
+    machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
+    chain = ServiceCertificate(Path("/state/depot01.pem"), Path("/state/depot01.key"))
+    depot = replace(DEPOT, certificates={"sn-depot01": chain})
+    files = render_platform_inventory(
+        OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=dict.fromkeys(DEPOTS, "key"), depot=depot
+    )
+    assert list(hosts(files)["servers"]["children"]["depot_servers"]["hosts"]) == list(DEPOTS)
+    served = yaml.safe_load(files["group_vars/depot_servers.yml"])
+    assert served["software_depot_publication"] == str(DEPOT.publication)
+    assert served["software_depot_signing_key_file"] == str(DEPOT.signing_key)
+    own = [yaml.safe_load(files[f"host_vars/{name}.yml"]) for name in DEPOTS]
+    assert own[0]["software_depot_private_key_file"] == "/state/depot01.key"
+    assert "software_depot_private_key_file" not in own[1]
+
+
+def test_machines_ask_the_depot_of_their_own_section_first_and_know_none_without_need(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    servers = tuple(s.model_copy(update={"applications": (*s.applications, QUBA)}) for s in plan.member.servers)
+    more = plan.model_copy(update={"member": plan.member.model_copy(update={"servers": servers})})
+    first = {"A": "127.96.0.41", "B": "127.96.0.42"}
+    files = render(more, lab, outputs, workstations=WORKSTATIONS)
+    names = (*(server.name for server in servers), *WORKSTATIONS)
+    told = {name: yaml.safe_load(files[f"host_vars/{name}.yml"]) for name in names}
+    for server in servers:
+        assert told[server.name]["depot_client_depots"][0] == first[server.section]
+    asked_first = Counter(told[name]["depot_client_depots"][0] for name in WORKSTATIONS)
+    assert asked_first == {"127.96.0.41": 9, "127.96.0.42": 9}
+    assert all(set(variables["depot_client_depots"]) == set(first.values()) for variables in told.values())
+    [quba] = told["gra-ws0001"]["depot_client_applications"]
+    assert quba["packages"] == ["ksm-standin-quba-viewer"]
+    assert quba["product"].endswith("(unter Linux nur ein Platzhalter)")
+    without = render(plan, lab, outputs)
+    assert "depot_client_depots" not in yaml.safe_load(without["host_vars/gra-file01.yml"])
+    assert "depot_client" not in as_text(render(plan, lab, outputs, depot=None))
+
+
 def test_central_services_ask_the_world_only_from_a_real_data_centre(lab: Connection) -> None:
     baseline = OWN.platform.baseline.model_copy(update={"upstream_dns": (IPv4Address("192.0.2.53"),)})
     platform = OWN.platform.model_copy(update={"baseline": baseline})
@@ -341,7 +386,7 @@ def test_ansible_reads_it_as_it_is_meant(
     assert variables["gra-db02"]["database_server_primary_address"] == "127.64.11.11"
     assert [a["key"] for a in variables["gra-ws0001"]["applications_wanted"]] == [
         "7zip", "ausweisapp", "emra-mv", "firefox-esr", "kartenleser-treiber-linux", "keepassxc", "libreoffice",
-        "mv-serviceportal",
+        "mv-serviceportal", "quba-viewer",
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 import zipfile
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ksm_onboard.depot import publication as making
 from ksm_onboard.depot import signing as keys
@@ -23,6 +25,8 @@ from ksm_onboard.planning.depot import DepotItem
 from ksm_onboard.progress import Silent
 
 from .conftest import Vendor, item
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _build(depot: Depot, items: list[DepotItem], now: datetime | None = None) -> tuple[Path, bool]:
@@ -55,6 +59,18 @@ def _apt(publication: Path, folder: Path, *words: str) -> subprocess.CompletedPr
     )  # fmt: skip
 
 
+def _refused(publication: Path, folder: Path, *then: str) -> str:
+    """What the role depot_client makes of it when apt refuses the repository, or the package in it."""
+    done = _apt(publication, folder, "apt-get", "update")
+    if then:
+        assert done.returncode == 0, done.stderr
+        done = _apt(publication, folder, "apt-get", "--download-only", "--yes", *then, "ksm-standin-nscale")
+    assert done.returncode
+    told = yaml.safe_load((ROOT / "roles/depot_client/vars/main.yml").read_text())
+    causes = [*told["__depot_client_causes"], {"sign": "", **told["__depot_client_otherwise"]}]
+    return str(next(cause["means"] for cause in causes if re.search(cause["sign"], done.stderr)))
+
+
 def test_apt_accepts_it_and_finds_media_and_stand_ins(depot: Depot, vendor: Vendor, tmp_path: Path) -> None:
     items = [item("bricscad", vendor.linux()), item("nscale", None), item("archikart", vendor.windows())]
     folder, new = _build(depot, items)
@@ -74,18 +90,35 @@ def test_apt_accepts_it_and_finds_media_and_stand_ins(depot: Depot, vendor: Vend
 def test_apt_refuses_what_is_unsigned_altered_or_out_of_date(
     depot: Depot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And machines say of each what it is, by the signs that the role looks for in apt's words."""
     folder, _ = _build(depot, [item("nscale", None)])
-    suite = folder / "apt/dists/ksm"
+    apt, suite = folder / "apt", folder / "apt/dists/ksm"
+    [package] = (apt / "pool").iterdir()
+    whole = package.read_bytes()
+    package.write_bytes(whole + b"more")
+    assert _refused(folder, tmp_path / "package", "install").startswith("what they serve has another checksum")
+    package.write_bytes(whole)
+    index = suite / "main/binary-amd64/Packages"
+    for file in (index, index.with_suffix(".gz"), *(index.parent / "by-hash/SHA256").iterdir()):
+        file.write_bytes(file.read_bytes() + b"more")
+    assert _refused(folder, tmp_path / "index").startswith("what they serve has another checksum")
+    ours = (apt / "ksm-depot.gpg").read_bytes()
+    other = Depot(tmp_path / "other", "somebody else", simulated=True)
+    ensure_key(other.key_files, other.owner)
+    (apt / "ksm-depot.gpg").write_bytes(other.key_files.public.read_bytes())
+    assert _refused(folder, tmp_path / "foreign").startswith("what they serve is not signed with the depot's key")
+    (apt / "ksm-depot.gpg").write_bytes(ours)
     release = (suite / "InRelease").read_text()
     (suite / "InRelease").write_text(release.replace("KSM Softwaredepot", "KSM Softwaredepot 2"))
-    assert "not signed" in _apt(folder, tmp_path / "altered", "apt-get", "update").stderr
+    assert _refused(folder, tmp_path / "altered").startswith("what they serve is not signed with the depot's key")
     (suite / "InRelease").unlink()
     (suite / "Release.gpg").unlink()
-    assert "not signed" in _apt(folder, tmp_path / "unsigned", "apt-get", "update").stderr
+    assert _refused(folder, tmp_path / "unsigned").startswith("what they serve is not signed with the depot's key")
     monkeypatch.setattr(making, "VALID_FOR", timedelta(days=1))
     outdated, _ = _build(depot, [item("ecodms", None)], datetime.now(UTC) - timedelta(days=3))
-    refused = _apt(outdated, tmp_path / "outdated", "apt-get", "update")
-    assert refused.returncode and "expired" in refused.stderr
+    assert _refused(outdated, tmp_path / "outdated") == "what they serve is valid no longer"
+    early, _ = _build(depot, [item("ecodms", None)], datetime.now(UTC) + timedelta(days=3))
+    assert _refused(early, tmp_path / "early") == "what they serve is not valid yet"
 
 
 def test_every_file_is_signed_for(depot: Depot, vendor: Vendor) -> None:

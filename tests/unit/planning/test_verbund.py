@@ -30,7 +30,7 @@ class Size(NamedTuple):
 # (press); every other figure is an assumption. A school has 6 workplaces in its administration and 90 for lessons.
 SCHOOL = Size(6 + 90, 2, 1, 40)
 SIZES = {
-    "grabow": Size(55, 12, 6, 45),
+    "grabow": Size(55, 12, 6, 46),
     "amt-parchimer-umland": Size(35, 9, 3, 40),
     "neustadt-glewe": Size(40, 10, 5, 42),
     "ludwigslust": Size(83, 16, 10, 60),
@@ -64,8 +64,11 @@ def plans(verbund: Declarations) -> dict[str, MemberPlan]:
     return {key: verbund.plan(key).member for key in SIZES}
 
 
-def test_there_is_nothing_to_put_right(verbund: Declarations) -> None:
-    assert verbund.findings() == []
+def test_there_is_nothing_to_put_right_but_the_media_of_one_application(verbund: Declarations) -> None:
+    """Nobody here has checked what its project hands out; machines get a stand-in, and everybody is told."""
+    assert [(f.rule, f.severity, f.value) for f in verbund.findings()] == [
+        ("application-media", "warning", "quba-viewer")
+    ]
 
 
 def test_every_member_has_its_size(plans: dict[str, MemberPlan]) -> None:
