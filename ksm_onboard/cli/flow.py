@@ -115,15 +115,18 @@ def configure(
 
 
 def restore_test(
-    member: MemberKey,
+    member: MemberOrPlatform,
     server: Annotated[list[str] | None, typer.Option("--server", help="only this server; can be given again")] = None,
     due: Annotated[bool, typer.Option("--due", help="only copies without a valid proof")] = False,
     json: Json = False,
 ) -> None:
     """Restore the newest backups into scratch folders and compare every file. Exit code 4 if any copy fails."""
-    plan = planned(member)
-    onboarding = find_surroundings().onboarding(plan, terminal.TerminalProgress())
-    attempts = onboarding.restore_test(servers=server, only_due=due)
+    progress = terminal.TerminalProgress()
+    if member == PLATFORM:
+        attempts = shared_machines(progress).restore_test(servers=server, only_due=due)
+    else:
+        onboarding = find_surroundings().onboarding(planned(member), progress)
+        attempts = onboarding.restore_test(servers=server, only_due=due)
     if json:
         terminal.print_json([attempt.model_dump(mode="json") for attempt in attempts])
     _show_restores(attempts)

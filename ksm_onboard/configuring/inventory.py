@@ -25,6 +25,7 @@ from ksm_onboard.lab.windows.machine import FOLDER
 from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.central import published_addresses
 from ksm_onboard.planning.depot import in_order
+from ksm_onboard.planning.directory import computers_dn
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
     BackupPlan,
@@ -65,6 +66,7 @@ SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
     "time": "time_servers",
     "depot": "depot_servers",
     "reverse-proxy": "reverse_proxies",
+    "directory": "directory_servers",
 }
 CENTRAL: Final = "central_servers"
 """The platform's VMs whose services the member is made known to: no play targets them, tasks are delegated to them."""
@@ -72,6 +74,8 @@ REPOSITORIES: Final = "backup_repositories"
 """The shared machines that this member's backups go to: no play targets them, tasks are delegated to them."""
 MEMBERS_ZONES: Final = "/etc/unbound/members.d"
 """Where each member's own run says, on the central resolvers, who answers for its names."""
+DIRECTORY_CLIENTS: Final = "directory_clients"
+"""The member's machines that people log in to with an account of the directory."""
 WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
@@ -134,6 +138,7 @@ def render_inventory(
             **_backup_variables(plan, connection, server, host_keys, secrets),
             **_registration(plan, connection, server, central, certificate),
             **_depot_client(plan, connection, server, server.applications, depot),
+            **_directory_state(member, server),
         }
     for workstation in present:
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
@@ -141,7 +146,11 @@ def render_inventory(
         files[f"host_vars/{workstation.name}.yml"] = (
             _windows_workstation(member, workstation, given)
             if workstation.platform == "windows"
-            else {**_applications(member, given), **_depot_client(plan, connection, workstation, given, depot)}
+            else {
+                **_applications(member, given),
+                **_depot_client(plan, connection, workstation, given, depot),
+                **_directory_state(member, workstation),
+            }
         )
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(
@@ -157,12 +166,16 @@ def render_platform_inventory(
     *,
     outputs: Mapping[str, Any],
     host_keys: Mapping[str, str],
+    secrets: Path,
+    certificates: Mapping[str, ServiceCertificate] | None = None,
     depot: DepotSource | None = None,
 ) -> Files:
     """The files of the inventory of the data centre's own machines: physical ones, and the VMs of its stack.
 
     ``own`` is the VMs' plan, ``outputs`` are the platform stack's. In the lab, those machines are left out that do not
-    run. Raises NotReadyError if a planned VM was not provisioned, or with another address.
+    run. ``secrets`` is the folder that keeps generated passwords, ``certificates`` are those of VMs, by host name.
+    Raises NotReadyError if a planned VM was not provisioned, or with another address, or if a machine that its
+    backups go to cannot be logged in to.
     """
     vms = own.member.servers if own is not None else ()
     if own is not None:
@@ -191,6 +204,7 @@ def render_platform_inventory(
             "time_server_listen_address": "{{ ansible_host }}",
             "time_server_clients": _client_networks(platform, connection),
         },
+        "group_vars/directory_servers.yml": _directory_server_variables(platform, connection, secrets),
     }
     if depot is not None:
         files["group_vars/depot_servers.yml"] = {
@@ -199,14 +213,22 @@ def render_platform_inventory(
             "software_depot_publication": str(depot.publication),
             "software_depot_signing_key_file": str(depot.signing_key),
         }
+    if own is not None:
+        _repository_hosts(own, host_keys, {machine.name for machine in present})
     for machine in present:
         mounts = [disk.mount for disk in machine.disks]
-        files[f"host_vars/{machine.name}.yml"] = {
-            "server_baseline_data_mounts": mounts,
-            **({"backup_repository_folders": mounts} if isinstance(machine, SharedServerPlan) else {}),
-            **(_certificate_variables(depot, machine.name) if depot else {}),
-        }
-    rendered = {name: _as_yaml(content) for name, content in files.items()}
+        variables: Variables = {"server_baseline_data_mounts": mounts}
+        if depot is not None:
+            variables |= _certificate_variables(depot, machine.name)
+        if isinstance(machine, SharedServerPlan):
+            variables["backup_repository_folders"] = mounts
+        elif own is not None:
+            variables |= _backup_variables(own, connection, machine, host_keys, secrets)
+            if "directory" in machine.central_roles and (signed := (certificates or {}).get(machine.name)):
+                variables["directory_server_certificate_file"] = str(signed.chain)
+                variables["directory_server_certificate_key_file"] = str(signed.key)
+        files[f"host_vars/{machine.name}.yml"] = variables
+    rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, present, host_keys)
     return dict(sorted(rendered.items()))
 
@@ -255,7 +277,39 @@ def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Varia
         "dns_server_records": [{"name": name, "address": str(address)} for name, address in machines.items()],
         "dns_server_forwarders": _of_the_world(platform.baseline.upstream_dns, connection),
         "dns_server_members_dir": MEMBERS_ZONES,
+        "dns_server_delegated_zones": _delegated_zones(platform, connection),
     }
+
+
+def _delegated_zones(platform: PlatformPlan, connection: Connection) -> list[Variables]:
+    """The directory's names are its controllers' own affair."""
+    if platform.directory is None:
+        return []
+    addresses = [str(connection.guests.reachable_at(server.address)) for server in platform.controllers]
+    return [{"zone": platform.directory.domain, "name_servers": addresses}]
+
+
+def _directory_server_variables(platform: PlatformPlan, connection: Connection, secrets: Path) -> Variables:
+    if (directory := platform.directory) is None:
+        return {}
+    return {
+        "directory_server_domain": directory.domain,
+        "directory_server_netbios_name": directory.netbios_name,
+        "directory_server_address": "{{ ansible_host }}",
+        "directory_server_controllers": _controllers(platform, connection),
+        "directory_server_dns_forwarders": [
+            str(connection.guests.reachable_at(address)) for address in platform.resolver_addresses
+        ],
+        "directory_server_support_group": directory.support_group,
+        "directory_server_secrets_dir": str(secrets),
+    }
+
+
+def _controllers(platform: PlatformPlan, connection: Connection) -> list[Variables]:
+    return [
+        {"name": server.name, "address": str(connection.guests.reachable_at(server.address))}
+        for server in platform.controllers
+    ]
 
 
 def _of_the_world(servers: Iterable[str | IPv4Address], connection: Connection) -> list[str]:
@@ -342,6 +396,7 @@ def _hosts(
     repositories, central = shared
     servers: dict[str, Variables] = {group: {} for group in ROLE_GROUPS.values()}
     groups: dict[str, Variables] = {WEB_SERVERS: {}}
+    logging_in = member.directory.machines if member.directory else ()
 
     def add(group: str, name: str) -> None:
         groups.setdefault(group, {})[name] = {}
@@ -352,6 +407,9 @@ def _hosts(
         add(group_name("section", server.section.lower()), server.name)
         if WEB_SERVER_APPLICATION in server.applications:
             add(WEB_SERVERS, server.name)
+    for name in (*(server.name for server in _linux_servers(member)), *(w.name for w in present)):
+        if name in logging_in:
+            add(DIRECTORY_CLIENTS, name)
     for workstation in present:
         add(group_name("zone", workstation.zone), workstation.name)
         add(group_name("site", workstation.site), workstation.name)
@@ -411,7 +469,7 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
     own_address = "{{ ansible_host }}"
     own_name = "{{ inventory_hostname }}." + member.dns_domain
     return {
-        "all": _everywhere(baseline, connection),
+        "all": {**_everywhere(baseline, connection), **_directory_variables(plan, connection, secrets)},
         "workstations": {"workstation_baseline_screen_lock_minutes": baseline.screen_lock_minutes},
         "dns_servers": {
             "dns_server_listen_address": own_address,
@@ -449,6 +507,36 @@ def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[
         WEB_SERVERS: {"web_server_listen_address": own_address, "web_server_name": own_name},
         WINDOWS: _windows(plan, connection, secrets),
     }
+
+
+def _directory_variables(plan: Plan, connection: Connection, secrets: Path) -> Variables:
+    """The member's part of the directory, and how machines log in there; which do, each one's own file says."""
+    directory, unit = plan.platform.directory, plan.member.directory
+    if directory is None or unit is None:
+        return {}
+    return {
+        "directory_server_member_key": unit.name,
+        "directory_server_member_groups": [group.model_dump(exclude_none=True) for group in unit.groups],
+        "directory_server_member_admins": unit.admins,
+        "directory_server_join_account": unit.join_account,
+        "directory_server_member_controllers": [server.name for server in plan.platform.controllers],
+        "directory_server_member_secrets_dir": str(secrets),
+        "directory_client_domain": directory.domain,
+        "directory_client_controllers": _controllers(plan.platform, connection),
+        "directory_client_unit": computers_dn(directory, unit),
+        "directory_client_dns_domain": plan.member.dns_domain,
+        "directory_client_join_account": unit.join_account,
+        "directory_client_secrets_dir": str(secrets),
+        "directory_client_allowed_groups": [unit.people, directory.support_group],
+        "directory_client_support_group": directory.support_group,
+    }
+
+
+def _directory_state(member: MemberPlan, machine: ServerPlan | WorkstationPlan) -> Variables:
+    """A machine that was moved into a zone where nobody logs in by the directory leaves it."""
+    if member.directory is None:
+        return {}
+    return {"directory_client_state": "joined" if machine.name in member.directory.machines else "left"}
 
 
 def _everywhere(baseline: BaselinePlan, connection: Connection) -> Variables:
@@ -580,10 +668,13 @@ def _replication(member: MemberPlan, server: ServerPlan, databases: list[Databas
     return first, tuple(others)
 
 
-def _repository_hosts(plan: Plan, host_keys: Mapping[str, str]) -> tuple[SharedServerPlan, ...]:
-    """The shared machines that any backup of the member goes to."""
+def _repository_hosts(
+    plan: Plan, host_keys: Mapping[str, str], servers: Collection[str] | None = None
+) -> tuple[SharedServerPlan, ...]:
+    """The shared machines that any backup of the member goes to, or any of these ``servers``."""
     platform = plan.platform
-    keys = {key for backup in plan.member.backups for key in backup.copies}
+    backups = [backup for backup in plan.member.backups if servers is None or backup.server in servers]
+    keys = {key for backup in backups for key in backup.copies}
     names = {platform.backup_repository(key).server for key in keys}
     unknown = sorted(names - host_keys.keys())
     if unknown:
@@ -605,14 +696,16 @@ def _central_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralS
     proxies = plan.platform.central_servers("reverse-proxy")
     if not plan.member.published:
         proxies = tuple(proxy for proxy in proxies if proxy.name in host_keys)
-    if unknown := [server.name for server in (*resolvers, *proxies) if server.name not in host_keys]:
+    logs_in = plan.member.directory is not None and plan.member.directory.machines
+    wanted = tuple(dict.fromkeys((*resolvers, *(plan.platform.controllers if logs_in else ()), *proxies)))
+    if unknown := [server.name for server in wanted if server.name not in host_keys]:
         raise NotReadyError(
             f"the central services cannot be told of {plan.member.key}, "
             f"the ssh host keys of their machines are not known: {', '.join(unknown)}",
             hint=f"bring them up first: ksm-onboard up {plan.platform.key}, then ksm-onboard configure "
             f"{plan.platform.key}",
         )
-    return tuple(dict.fromkeys((*resolvers, *proxies)))
+    return wanted
 
 
 def _resolvers_to_tell(plan: Plan) -> tuple[CentralServerPlan, ...]:

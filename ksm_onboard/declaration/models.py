@@ -144,7 +144,7 @@ DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
-CentralRole = Literal["resolver", "time", "depot", "reverse-proxy"]
+CentralRole = Literal["resolver", "time", "directory", "depot", "reverse-proxy"]
 """What the platform's own VMs do for all members; each role is configured by an Ansible role of that kind."""
 AnyRole = ServerRole | CentralRole
 Location = Literal["A", "B", "outside"]

@@ -7,8 +7,10 @@ its own configuration run puts there.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from ksm_onboard.atomic import write_atomically
 from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
@@ -18,6 +20,7 @@ from ksm_onboard.configuring.inventory import (
     Machine,
     known_hosts_text,
     render_platform_inventory,
+    secrets_dir,
     write_inventory,
 )
 from ksm_onboard.configuring.results import RunResult, runs_dir
@@ -30,6 +33,7 @@ from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.onboarding.lab_world import array_exports
+from ksm_onboard.onboarding.restore_tests import prove_restores
 from ksm_onboard.planning.depot import depot_items
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import CentralServerPlan, Plan, PlatformPlan
@@ -41,7 +45,7 @@ from ksm_onboard.provisioning.environment import Engine
 from ksm_onboard.vcenter import host_keys, session
 from ksm_onboard.verifying.audit import reports_dir, save_audit, verify
 from ksm_onboard.verifying.audit_report import AuditReport
-from ksm_onboard.verifying.restores import load_restores
+from ksm_onboard.verifying.restores import Attempt, load_restores
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,14 @@ class SharedMachines:
         key, keys = self.platform.key, self.host_keys()
         self.progress.step(f"inventory of {key}")
         files = render_platform_inventory(
-            self.platform, self.own, self.connection, outputs=self._outputs(), host_keys=keys, depot=self.depot()
+            self.platform,
+            self.own,
+            self.connection,
+            outputs=self._outputs(),
+            host_keys=keys,
+            secrets=secrets_dir(self.project, self.connection, key),
+            certificates=self._certificates(),
+            depot=self.depot(),
         )
         changed = write_inventory(self.project, key, files)
         self.progress.line(f"inventories/{key}: {'written' if changed else 'unchanged'}")
@@ -114,30 +125,52 @@ class SharedMachines:
         record(wanted, result, runs)
         return result
 
+    def restore_test(self, *, servers: Collection[str] | None = None, only_due: bool = False) -> list[Attempt]:
+        """Restore the newest backups of the platform's VMs, as a member's are; the proofs are kept for the audit."""
+        own = self._planned()
+        return prove_restores(
+            own,
+            self.connection,
+            known_hosts=self._known_hosts(own),
+            reports=self._reports,
+            servers=servers,
+            only_due=only_due,
+            progress=self.progress,
+        )
+
     def verify(self) -> AuditReport:
         """Audit the platform's VMs against their plan, as a member's are; kept beside the members' audits."""
-        if self.own is None:
-            raise NotReadyError(f"{self.platform.key} declares no VMs", hint="declare them under shared.vms")
-        key = self.platform.key
-        reports = reports_dir(self.project, self.connection, key)
-        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / key
-        machines: list[Machine] = [*self.own.member.servers, *self.platform.shared_servers]
-        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self.host_keys()))
+        own = self._planned()
         latest = depot_of(self.project, self.connection).latest()
         audit = verify(
-            self.own,
+            own,
             self.connection,
-            known_hosts=known_hosts,
+            known_hosts=self._known_hosts(own),
             # The data centre's own machines are no workstations.
             windows=lambda _names: (),
             not_started=(),
-            restores=load_restores(reports),
+            restores=load_restores(self._reports),
             now=datetime.now(UTC),
             progress=self.progress,
             published=latest[1].id if latest else None,
         )
-        save_audit(audit, reports)
+        save_audit(audit, self._reports)
         return audit
+
+    def _planned(self) -> Plan:
+        if self.own is None:
+            raise NotReadyError(f"{self.platform.key} declares no VMs", hint="declare them under shared.vms")
+        return self.own
+
+    @property
+    def _reports(self) -> Path:
+        return reports_dir(self.project, self.connection, self.platform.key)
+
+    def _known_hosts(self, own: Plan) -> Path:
+        known_hosts = self.connection.state_dir(self.project) / "known_hosts" / self.platform.key
+        machines: list[Machine] = [*own.member.servers, *self.platform.shared_servers]
+        write_atomically(known_hosts, known_hosts_text(self.connection, machines, self.host_keys()))
+        return known_hosts
 
     def depot(self) -> DepotSource | None:
         """What the depots are to serve, made first if catalogue or inbox changed; None if no depot is declared.
@@ -179,6 +212,17 @@ class SharedMachines:
             if host.kind is HostKind.SHARED and host.state is HostState.RUNNING
         }
         return {**published, **running}
+
+    def _certificates(self) -> dict[str, ServiceCertificate]:
+        """Those of the domain controllers, by host name: they are reached by their names in the directory's domain."""
+        if (directory := self.platform.directory) is None:
+            return {}
+        return {
+            server.name: ensure_service_certificate(
+                self.project, self.connection, (f"{server.name}.{directory.domain}", server.fqdn), ()
+            )
+            for server in self.platform.controllers
+        }
 
     def _outputs(self) -> dict[str, object]:
         return dict(self._driver.outputs(self.platform.key)) if self.own is not None else {}

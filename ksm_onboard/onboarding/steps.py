@@ -29,13 +29,14 @@ from ksm_onboard.configuring.results import RunResult, runs_dir
 from ksm_onboard.configuring.run import configure, last_run
 from ksm_onboard.connection import Connection
 from ksm_onboard.depot.publication import depot_of
-from ksm_onboard.errors import NotReadyError, OnboardError
+from ksm_onboard.errors import NotReadyError
 from ksm_onboard.firewall.record import ProofRecord, kept_proof, proven, save_proof
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.array import set_exports
 from ksm_onboard.lab.hosts import HostKind, HostState
 from ksm_onboard.lab.windows.machine import Hosts
 from ksm_onboard.onboarding.lab_world import array_exports, chosen_workstations, windows_offers
+from ksm_onboard.onboarding.restore_tests import prove_restores
 from ksm_onboard.onboarding.shared_machines import SharedMachines
 from ksm_onboard.planning.load import PLATFORM, load_own
 from ksm_onboard.planning.plan import Plan, WaiverPlan
@@ -56,15 +57,7 @@ from ksm_onboard.verifying.audit_hosts import hosts_to_ask, windows_to_ask
 from ksm_onboard.verifying.audit_report import AuditReport
 from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
 from ksm_onboard.verifying.hosts import ask_hosts
-from ksm_onboard.verifying.restores import (
-    Attempt,
-    copies_of,
-    load_restores,
-    restore_test,
-    save_restores,
-    unproven,
-    with_attempts,
-)
+from ksm_onboard.verifying.restores import Attempt, load_restores
 from ksm_onboard.verifying.windows_hosts import WindowsFacts, ask_windows
 
 
@@ -235,22 +228,15 @@ class Onboarding:
         ``servers`` limits it to these, ``only_due`` to copies without a valid proof. Raises OnboardError for a server
         that is not backed up.
         """
-        before, now = load_restores(self.reports), datetime.now(UTC)
-        wanted = unproven(self.plan, before, now) if only_due else copies_of(self.plan)
-        if servers is not None:
-            known = {backup.server for backup, _ in copies_of(self.plan)}
-            if unknown := sorted(set(servers) - known):
-                raise OnboardError(
-                    f"nothing of {', '.join(unknown)} is backed up",
-                    hint=f"servers of {self.member} that are: {', '.join(sorted(known)) or 'none'}",
-                )
-            wanted = tuple((backup, key) for backup, key in wanted if backup.server in servers)
-        self.progress.step(f"restore test of {len(wanted)} copies")
-        attempts = restore_test(
-            self.plan, self.connection, wanted, known_hosts=self._known_hosts(), now=now, progress=self.progress
+        return prove_restores(
+            self.plan,
+            self.connection,
+            known_hosts=self._known_hosts(),
+            reports=self.reports,
+            servers=servers,
+            only_due=only_due,
+            progress=self.progress,
         )
-        save_restores(with_attempts(before, attempts), self.reports)
-        return attempts
 
     # --- verify and report ------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
 
 from ksm_onboard.declaration.models import (
     BackupConcept,
@@ -175,8 +176,7 @@ def plan_backups(
             yield BackupPlan(
                 server=server.name,
                 name=disk.name,
-                # A database server keeps its cluster on its first data disk.
-                kind="databases" if server.role == "database" and disk is server.disks[0] else "files",
+                kind=_kind(server) if disk is server.disks[0] else "files",
                 path=disk.mount,
                 size_gib=disk.size_gib,
                 backup_class=key if backed_up else None,
@@ -188,6 +188,13 @@ def plan_backups(
                 quota_gib=room,
                 covers=tuple(_covered(server, disk, shares, databases)),
             )
+
+
+def _kind(server: ServerPlan) -> Literal["files", "databases", "directory"]:
+    """What is on the first data disk: a database cluster, room for dumps of the directory, or files."""
+    if server.role == "database":
+        return "databases"
+    return "directory" if "directory" in server.central_roles else "files"
 
 
 def _covered(

@@ -19,6 +19,7 @@ ZONE_TITLES: Mapping[SharedZoneKey, str] = {
 TITLES: Mapping[CentralRole, str] = {
     "resolver": "Namensdienst",
     "time": "Zeitdienst",
+    "directory": "Verzeichnisdienst",
     "depot": "Softwareverteilung",
     "reverse-proxy": "Veröffentlichung von Webanwendungen",
 }

@@ -24,6 +24,7 @@ from ksm_onboard.planning.allocation import server_name
 from ksm_onboard.planning.applications import of_workstation, platform_of_server, with_requirements
 from ksm_onboard.planning.backup import plan_backups
 from ksm_onboard.planning.depot import DepotPlatform, depot_item, from_depot, media_of
+from ksm_onboard.planning.directory import plan_directory_unit
 from ksm_onboard.planning.flows import ForeignZones, plan_flows, resolvers
 from ksm_onboard.planning.placement import first_host, place
 from ksm_onboard.planning.plan import (
@@ -154,6 +155,7 @@ def plan_member(
             ),
             published=tuple(_published(declaration)),
             flows=plan_flows(declaration, platform, declared.layers.counted if declared.layers else {}, foreign or {}),
+            directory=plan_directory_unit(declaration, platform, (*servers, *workstations)),
         ),
     )
 

@@ -255,6 +255,17 @@ class ServiceLevelPlan(Planned):
     rto_hours: int
 
 
+class DirectoryPlan(Planned):
+    """The one directory of all administrations: a domain that the data centre runs.
+
+    Members of ``support_group`` administer members' workstations and servers.
+    """
+
+    domain: str
+    netbios_name: str
+    support_group: str
+
+
 class PlatformPlan(Planned):
     """The shared data centre: what the platform stack creates and what members refer to."""
 
@@ -288,6 +299,8 @@ class PlatformPlan(Planned):
     services: tuple[ServicePlan, ...] = ()
     shared_networks: tuple[SharedNetworkPlan, ...] = ()
     service_levels: tuple[ServiceLevelPlan, ...] = ()
+    directory: DirectoryPlan | None = None
+    """None: no VM of the platform is a domain controller."""
 
     @property
     def section_of_host(self) -> dict[str, str]:
@@ -311,6 +324,11 @@ class PlatformPlan(Planned):
     def resolver_addresses(self) -> tuple[IPv4Address, ...]:
         """Where the central resolvers answer."""
         return tuple(server.address for server in self.central_servers("resolver"))
+
+    @property
+    def controllers(self) -> tuple[CentralServerPlan, ...]:
+        """The directory's domain controllers; the first founds the domain."""
+        return self.central_servers("directory")
 
     def backup_repository(self, key: str) -> BackupRepositoryPlan:
         """The backup repository of that key. Raises KeyError if there is none."""
@@ -719,7 +737,7 @@ class BackupPlan(Planned):
 
     server: str
     name: str
-    kind: Literal["files", "databases"]
+    kind: Literal["files", "databases", "directory"]
     path: str
     size_gib: int
     backup_class: str | None
@@ -728,6 +746,29 @@ class BackupPlan(Planned):
     schedule: str
     quota_gib: int
     covers: tuple[str, ...]
+
+
+class DirectoryGroupPlan(Planned):
+    """A group of a member's people; its members belong to ``member_of`` as well."""
+
+    name: str
+    description: str
+    member_of: str | None = None
+
+
+class DirectoryUnitPlan(Planned):
+    """A member's part of the directory: its unit, its groups, and which of its machines log in there.
+
+    ``people`` is the group of all who may log in at its machines, ``admins`` that of those who administer the accounts
+    of its unit and nothing else. ``join_account`` joins its machines.
+    """
+
+    name: str
+    people: str
+    groups: tuple[DirectoryGroupPlan, ...]
+    admins: str
+    join_account: str
+    machines: tuple[str, ...]
 
 
 class MemberPlan(Planned):
@@ -764,6 +805,8 @@ class MemberPlan(Planned):
     legacy_networks: tuple[LegacyNetworkPlan, ...] = ()
     backups: tuple[BackupPlan, ...] = ()
     flows: tuple[FlowPlan, ...] = ()
+    directory: DirectoryUnitPlan | None = None
+    """None: the platform has no directory, or these are its own VMs."""
     published: tuple[PublishedPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from ksm_onboard.declaration.models import PlatformDeclaration, ServiceLevel, SharedZoneKey, ZoneKey
 from ksm_onboard.planning.backup import plan_classes, plan_repositories, plan_shared_servers, plan_shared_zones
 from ksm_onboard.planning.central import plan_central_services
+from ksm_onboard.planning.directory import plan_directory
 from ksm_onboard.planning.flows import shared_addresses
 from ksm_onboard.planning.plan import (
     ArrayPlan,
@@ -175,6 +176,7 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
             )
             for level, target in sorted(declaration.service_levels.items())
         ),
+        directory=plan_directory(declaration, central),
     )
 
 

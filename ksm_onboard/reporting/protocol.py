@@ -628,7 +628,7 @@ def _backup_classes(plan: Plan) -> Iterator[BackupClass]:
 def _backups(plan: Plan, restores: Restores, zone: ZoneInfo) -> Iterator[Backup]:
     titles = {backup_class.key: backup_class.title for backup_class in plan.platform.backup_classes}
     for backup in plan.member.backups:
-        what = "Datenbanken" if backup.kind == "databases" else "Dateien"
+        what = {"files": "Dateien", "databases": "Datenbanken", "directory": "Verzeichnis"}[backup.kind]
         yield Backup(
             server=backup.server,
             disk=backup.name,

@@ -67,6 +67,7 @@ ROLES: Mapping[AnyRole, str] = {
     "application": "Anwendungsserver",
     "resolver": "Namensdienst (zentral)",
     "time": "Zeitdienst (zentral)",
+    "directory": "Verzeichnis (zentral)",
     "depot": "Softwareverteilung (zentral)",
     "reverse-proxy": "Reverse Proxy (zentral)",
 }

@@ -35,6 +35,7 @@ from ksm_onboard.verifying.windows_hosts import WindowsFacts
 # In force on every machine (BSI SYS.1.3.A8: no login by password, none as root).
 _SSHD = {"permitrootlogin": "no", "passwordauthentication": "no", "kbdinteractiveauthentication": "no"}
 # Time (SYS.2.1, NET.3.2.A22) and unattended security updates (SYS.2.1.A3): units of every machine.
+_LOGIN_UNIT = "sssd.service"
 _BASELINE_UNITS = ("chrony.service", "apt-daily-upgrade.timer")
 
 Machine = ServerPlan | WorkstationPlan
@@ -97,6 +98,8 @@ def _name_servers(machine: Machine, plan: Plan) -> tuple[IPv4Address, ...]:
 
 def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
     units = [*_BASELINE_UNITS]
+    if plan.member.directory is not None and machine.name in plan.member.directory.machines:
+        units.append(_LOGIN_UNIT)
     if isinstance(machine, ServerPlan):
         units += [unit for role in machine.central_roles or (machine.role,) for unit in ROLE_UNITS[role]]
         units += [PACKAGE_UNITS[p] for p in _packages(machine, plan) if p in PACKAGE_UNITS]
@@ -324,6 +327,16 @@ class _HostChecks:
             self._shares(server, facts)
         if server.role == "print":
             self._queues(server, facts)
+        if "directory" in server.central_roles:
+            self._replication(server, facts)
+
+    def _replication(self, server: ServerPlan, facts: HostFacts) -> None:
+        """Every other controller's changes arrive, all of them: no partition failed when it was last fetched."""
+        pulled = facts.directory.pulls_from if facts.directory else {}
+        for partner in self.plan.platform.controllers:
+            if partner.name != server.name:
+                found = "never" if partner.name not in pulled else f"{pulled[partner.name]} failures"
+                self._same(server.name, f"replicates {partner.name}", "0 failures", found, "samba-tool drs showrepl")
 
     def _shares(self, server: ServerPlan, facts: HostFacts) -> None:
         how, found = f"ssh {server.name}: testparm", facts.shares or {}

@@ -24,6 +24,7 @@ ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "application": (),
     "resolver": ("unbound.service",),
     "time": ("chrony.service",),
+    "directory": ("samba-ad-dc.service", "ksm-sysvol.timer"),
     "depot": ("nginx.service",),
     "reverse-proxy": ("haproxy.service",),
 }
@@ -80,6 +81,12 @@ class DatabaseServerSeen(Seen):
     databases: Mapping[str, str]
     followers: tuple[FollowerSeen, ...]
     receiving: str | None
+
+
+class DirectoryServerSeen(Seen):
+    """A domain controller: from whom it pulls changes (host name → worst number of failures in a row)."""
+
+    pulls_from: Mapping[str, int]
 
 
 class ScreenLockSeen(Seen):
@@ -142,6 +149,7 @@ class HostFacts(Seen):
     shares: Mapping[str, ShareSeen] | None = None
     queues: Mapping[str, QueueSeen] | None = None
     database: DatabaseServerSeen | None = None
+    directory: DirectoryServerSeen | None = None
     pages: tuple[PageSeen, ...] = ()
 
 
@@ -225,6 +233,8 @@ def question(host: HostToAsk) -> dict[str, Any]:
     if host.role == "database":
         psql = ["psql", "--no-psqlrc", "--no-align", "--tuples-only", "--quiet", "--command", _DATABASE_QUESTION]
         commands["database"] = ["runuser", "-u", "postgres", "--", *psql]
+    if host.role == "directory":
+        commands["replication"] = ["samba-tool", "drs", "showrepl", "--json"]
     return {
         "commands": commands,
         "files": list(_FILES),
@@ -285,6 +295,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
         shares=shares(output("shares")) if host.role == "file" else None,
         queues=queues(output("queue_devices"), output("queue_states")) if host.role == "print" else None,
         database=database(output("database")) if host.role == "database" else None,
+        directory=directory(output("replication")) if host.role == "directory" else None,
         pages=tuple(PageSeen(**page) for page in answer["pages"]),
     )
 
@@ -457,3 +468,21 @@ def database(text: str) -> DatabaseServerSeen | None:
         followers=tuple(FollowerSeen.model_validate(entry) for entry in data["followers"]),
         receiving=data["receiving"],
     )
+
+
+def directory(text: str) -> DirectoryServerSeen | None:
+    """A domain controller's answer (``samba-tool drs showrepl --json``); None if it gave none.
+
+    What it pulls is asked, not whom it notifies: that list is emptied and filled again all the time.
+    """
+    data = _json(text)
+    if "repsFrom" not in data:
+        return None
+    failures: dict[str, int] = {}
+    for partner in data["repsFrom"]:
+        if partner.get("is deleted"):
+            continue
+        # "Default-First-Site-Name\\SN-DC02"
+        name = str(partner["DSA"]).rpartition("\\")[2].lower()
+        failures[name] = max(failures.get(name, 0), int(partner["consecutive failures"]))
+    return DirectoryServerSeen(pulls_from=failures)

@@ -15,6 +15,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,8 @@ def compare(source: dict[str, Any], repository: dict[str, Any], scratch: Path) -
     }
     if source["kind"] == "databases":
         proof["databases"] = load_databases(root, scratch)
+    if source["kind"] == "directory":
+        proof["accounts"] = open_directory(root, scratch)
     return proof
 
 
@@ -244,6 +247,37 @@ def remove(scratch: Path) -> None:
 
 
 # --- databases ----------------------------------------------------------------------------
+
+
+def open_directory(root: Path, scratch: Path) -> int:
+    """Unpack the dump and open the directory's database in it, apart from the one in use. How many accounts it has."""
+    place = scratch / "directory"
+    place.mkdir(mode=0o700)
+    # What looks into it is Samba's own library, which this host has; nothing of it is loaded into this program.
+    look = (
+        "import sys\n"
+        "from samba.auth import system_session\n"
+        "from samba.param import LoadParm\n"
+        "from samba.samdb import SamDB\n"
+        "settings = LoadParm()\n"
+        "settings.load_default()\n"
+        "database = SamDB(url=sys.argv[1], session_info=system_session(), lp=settings)\n"
+        "print(len(database.search(database.domain_dn(), expression='(objectClass=user)', attrs=['cn'])))\n"
+    )
+    try:
+        with tarfile.open(root / "domain.tar.bz2", "r:bz2") as dump:
+            plain = [
+                m for m in dump if (m.isfile() or m.isdir()) and m.name.startswith("private/") and ".." not in m.name
+            ]
+            dump.extractall(place, plain)  # noqa: S202 - nothing but files below private/
+    except (tarfile.TarError, EOFError) as error:
+        raise RestoreError(f"the dump of the directory cannot be unpacked: {error}") from None
+    ask = ["/usr/bin/python3", "-c", look, f"{place}/private/sam.ldb"]
+    done = subprocess.run(ask, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        raise RestoreError(f"the dump of the directory cannot be opened: {(lines or ['no message'])[-1][:300]}")
+    return int(done.stdout)
 
 
 def load_databases(root: Path, scratch: Path) -> dict[str, dict[str, int]]:

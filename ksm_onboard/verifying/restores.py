@@ -57,6 +57,8 @@ class Restored(_Part):
     bytes: int
     changed_meanwhile: int
     databases: Mapping[str, DatabaseLoaded] = {}
+    accounts: int | None = None
+    """Of a dump of the directory: how many accounts were in it when it was opened."""
 
 
 class Attempt(_Part):

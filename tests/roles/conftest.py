@@ -105,7 +105,12 @@ class Site:
         own = self.own.model_copy(update={"platform": platform})
         machines = {"servers": {s.name: {"address": str(s.address)} for s in own.member.servers}}
         files = render_platform_inventory(
-            platform, own, self.connection, outputs={"machines": machines}, host_keys=self.host_keys
+            platform,
+            own,
+            self.connection,
+            outputs={"machines": machines},
+            host_keys=self.host_keys,
+            secrets=secrets_dir(self.project, self.connection, platform.key),
         )
         write_inventory(self.project, platform.key, files)
         return configure(self.project, self.connection, platform.key, progress=Silent(), **arguments)
@@ -215,6 +220,8 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
                     ),
                     # The standby's other repository is none of those that are started.
                     "backups": tuple(b for b in member.backups if b.server != "gra-db02"),
+                    # The domain controllers are none of them either; the onboarded member shows the login.
+                    "directory": None,
                 }
             ),
             "platform": plan.platform.model_copy(

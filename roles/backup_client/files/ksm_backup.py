@@ -1,8 +1,8 @@
 #!/usr/bin/python3 -I
-"""Backs up one source of this server (a data disk's files, or its databases) to all its repositories.
+"""Backs up one source of this server (a data disk's files, its databases, its directory) to all its repositories.
 
 ksm-backup init           create the repositories that there are not yet
-ksm-backup run SOURCE     dump databases, list every file with its checksum, save both
+ksm-backup run SOURCE     dump databases or directory, list every file with its checksum, save both
 
 The list (manifest) is saved beside the data, so that a restored backup can be compared with what was saved.
 Messages go to the journal; the exit code is 1 if any copy failed.
@@ -113,6 +113,28 @@ def dump_databases(folder: Path) -> None:
     as_postgres("pg_dumpall", "--globals-only", f"--file={new}/globals.sql")
     for name in names.splitlines():
         as_postgres("pg_dump", "--format=custom", f"--file={new}/{name}.dump", f"--dbname={name}")
+    shutil.rmtree(current, ignore_errors=True)
+    new.rename(current)
+
+
+def dump_directory(folder: Path) -> None:
+    """Put a dump of the domain that this controller holds into ``folder``. The one before is replaced as a whole."""
+    new, current = folder / "new", folder / "current"
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(mode=0o700, parents=True)
+    done = subprocess.run(
+        ["/usr/bin/samba-tool", "domain", "backup", "offline", f"--targetdir={new}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"},
+        cwd="/",
+        check=False,
+    )
+    dumps = list(new.glob("samba-backup-*.tar.bz2"))
+    if done.returncode != 0 or len(dumps) != 1:
+        raise BackupError(f"samba-tool domain backup: {(done.stderr.strip().splitlines() or ['no dump'])[-1]}")
+    dumps[0].rename(new / "domain.tar.bz2")
     shutil.rmtree(current, ignore_errors=True)
     new.rename(current)
 
@@ -231,8 +253,9 @@ def run(settings: dict[str, Any], name: str) -> int:
     root, at = Path(source["path"]), datetime.now(UTC).replace(microsecond=0)
     begun = time.monotonic()
     try:
-        if source["kind"] == "databases":
-            dump_databases(Path(source["dumps"]))
+        if source["kind"] != "files":
+            dump = dump_databases if source["kind"] == "databases" else dump_directory
+            dump(Path(source["dumps"]))
             root = Path(source["dumps"]) / "current"
         known = STATE / f"files-{name}.json"
         before = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}

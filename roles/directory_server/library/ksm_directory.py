@@ -51,6 +51,11 @@ options:
       An account that may create, delete and re-join computers below one unit and nothing else. Has name, unit,
       computers (path of that unit) and password.
     type: dict
+  admins:
+    description: >-
+      A group that administers accounts below one unit and the membership of groups below another, and nothing else. Has
+      name, unit (of the group itself), users and groups (paths of those units).
+    type: dict
 author: KSM Kommunalservice Mecklenburg AöR
 """
 
@@ -86,6 +91,20 @@ JOIN_RIGHTS = (
     f"(OA;CIIO;WP;3e978925-8c01-11d0-afda-00c04fd930c9;{COMPUTER};{{sid}})",  # operating system
     f"(OA;CIIO;WP;3e978926-8c01-11d0-afda-00c04fd930c9;{COMPUTER};{{sid}})",  # its version
 )
+
+
+USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
+GROUP = "bf967a9c-0de6-11d0-a285-00aa003049e2"
+# Accounts: no right by which one could pass for somebody else, such as service principal names or mapped certificates.
+ACCOUNT_RIGHTS = (
+    f"(OA;;CCDC;{USER};;{{sid}})",
+    f"(OA;CIIO;CR;00299570-246d-11d0-a768-00aa006e0529;{USER};{{sid}})",  # reset password
+    f"(OA;CIIO;RPWP;4c164200-20c0-11d0-a768-00aa006e0529;{USER};{{sid}})",  # account restrictions
+    f"(OA;CIIO;RPWP;28630ebf-41d5-11d1-a9c1-0000f80367c1;{USER};{{sid}})",  # lock-out
+    f"(OA;CIIO;RPWP;59ba2f42-79a2-11d0-9020-00c04fc2d3cf;{USER};{{sid}})",  # general information
+    f"(OA;CIIO;RPWP;77b5b886-944a-11d1-aebd-0000f80367c1;{USER};{{sid}})",  # personal information
+)
+MEMBERSHIP_RIGHTS = (f"(OA;CIIO;RPWP;bf9679c0-0de6-11d0-a285-00aa003049e2;{GROUP};{{sid}})",)
 
 
 class Directory:
@@ -203,10 +222,19 @@ class Directory:
             )
         self.has_password(dn, name, password)
         self.set(dn, f"account {name}", userAccountControl=str(NORMAL_ACCOUNT_WITHOUT_EXPIRY))
-        sid = self.database.schema_format_value("objectSid", self.found(dn, ["objectSid"])["objectSid"][0]).decode()
-        self.has_rights(self.unit(computers), name, [right.format(sid=sid) for right in JOIN_RIGHTS])
+        self.has_rights(self.unit(computers), dn, name, JOIN_RIGHTS)
 
-    def has_rights(self, dn: str, name: str, wanted: list[str]) -> None:
+    def has_admins(self, name: str, unit: str, users: str, groups: str) -> None:
+        self.has_group(name, unit, f"Administer accounts in {users} and who is in groups of {groups}")
+        dn = self.named(name) or ""
+        self.has_rights(self.unit(users), dn, name, ACCOUNT_RIGHTS)
+        self.has_rights(self.unit(groups), dn, name, MEMBERSHIP_RIGHTS)
+
+    def has_rights(self, dn: str, account: str, name: str, rights: tuple[str, ...]) -> None:
+        """Give rights at ``dn`` to the account or group of that DN and name."""
+        entry = self.found(account, ["objectSid"])
+        sid = self.database.schema_format_value("objectSid", entry["objectSid"][0]).decode()
+        wanted = [right.format(sid=sid) for right in rights]
         present = self.rights.get_sd_as_sddl(dn)
         missing = [right for right in wanted if right not in present]
         for right in missing:
@@ -238,6 +266,8 @@ def keep(directory: Directory, parameters: dict[str, Any]) -> list[str]:
         directory.has_unit(**unit)
     for group in parameters["groups"]:
         directory.has_group(**group)
+    if parameters["admins"]:
+        directory.has_admins(**parameters["admins"])
     if parameters["join_account"]:
         directory.has_join_account(**parameters["join_account"])
     return directory.unknown_groups(parameters["groups"])
@@ -251,6 +281,10 @@ def main() -> None:
             "password_policy": {"type": "dict", "no_log": False},
             "units": {"type": "list", "elements": "dict", "default": []},
             "groups": {"type": "list", "elements": "dict", "default": []},
+            "admins": {
+                "type": "dict",
+                "options": {key: {"type": "str", "required": True} for key in ("name", "unit", "users", "groups")},
+            },
             "join_account": {
                 "type": "dict",
                 "options": {

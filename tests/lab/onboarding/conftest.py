@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -16,6 +17,9 @@ from typing import Any
 
 import pytest
 import yaml
+from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
+from pyVmomi import vim
 
 ROOT = Path(__file__).resolve().parents[3]
 LAB = "test"
@@ -110,6 +114,50 @@ def copy_of_the_working_tree(target: Path) -> None:
             shutil.copy2(source, target / name)
     venv = Path(sys.executable).parents[1]
     (target / ".venv").symlink_to(venv)
+
+
+def address(declared: str) -> str:
+    """Where the second lab shows a declared address."""
+    _, second, third, fourth = declared.split(".")
+    return f"127.{int(second) + 128}.{third}.{fourth}"
+
+
+def on_host(checkout: Checkout, declared: str, command: str, *, stdin: str = "", check: bool = True) -> str:
+    """What a shell command prints on a host, run by the operations account; without ``check`` also its errors."""
+    key = checkout.state / "ssh" / "ops_ed25519"
+    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    words = [
+        "ssh",
+        *("-i", str(key), "-p", str(connection["guests"]["port"]), "-o", "BatchMode=yes"),
+        *("-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"),
+        *("-o", f"UserKnownHostsFile={checkout.root}/inventories/grabow/known_hosts.txt"),
+        f"ops@{address(declared)}",
+        command,
+    ]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=900, check=False)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done.stdout if check else done.stdout + done.stderr
+
+
+def delete_vm(checkout: Checkout, name: str) -> None:
+    """As somebody would in the vSphere client; shares no code with the toolkit."""
+    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    host, port = connection["vcenter"]["server"].split(":")
+    instance = SmartConnect(
+        host=host,
+        port=int(port),
+        user=connection["vcenter"]["user"],
+        pwd=(checkout.state / "vcenter-password").read_text().strip(),
+        sslContext=ssl.create_default_context(cafile=str(checkout.state / "tls" / "ca.pem")),
+    )
+    try:
+        content = instance.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
+        vm = next(vm for vm in view.view if vm.name == name)
+        WaitForTask(vm.PowerOffVM_Task())
+        WaitForTask(vm.Destroy_Task())
+    finally:
+        Disconnect(instance)
 
 
 @pytest.fixture(scope="package")

@@ -17,55 +17,10 @@ from typing import Any
 
 import pytest
 import yaml
-from pyVim.connect import Disconnect, SmartConnect
-from pyVim.task import WaitForTask
-from pyVmomi import vim
 
-from .conftest import CENTRAL, LINUX, WORKSTATIONS, Checkout
+from .conftest import CENTRAL, LINUX, WORKSTATIONS, Checkout, address, delete_vm, on_host
 
 pytestmark = pytest.mark.lab
-
-
-def address(declared: str) -> str:
-    """Where the second lab shows a declared address."""
-    _, second, third, fourth = declared.split(".")
-    return f"127.{int(second) + 128}.{third}.{fourth}"
-
-
-def on_host(checkout: Checkout, declared: str, command: str) -> str:
-    key = checkout.state / "ssh" / "ops_ed25519"
-    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
-    done = checkout.run(
-        "ssh",
-        *("-i", str(key), "-p", str(connection["guests"]["port"]), "-o", "BatchMode=yes"),
-        *("-o", "StrictHostKeyChecking=yes"),
-        *("-o", f"UserKnownHostsFile={checkout.root}/inventories/grabow/known_hosts.txt"),
-        f"ops@{address(declared)}",
-        command,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def delete_vm(checkout: Checkout, name: str) -> None:
-    """As somebody would in the vSphere client; shares no code with the toolkit."""
-    connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
-    host, port = connection["vcenter"]["server"].split(":")
-    instance = SmartConnect(
-        host=host,
-        port=int(port),
-        user=connection["vcenter"]["user"],
-        pwd=(checkout.state / "vcenter-password").read_text().strip(),
-        sslContext=ssl.create_default_context(cafile=str(checkout.state / "tls" / "ca.pem")),
-    )
-    try:
-        content = instance.RetrieveContent()
-        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], recursive=True)
-        vm = next(vm for vm in view.view if vm.name == name)
-        WaitForTask(vm.PowerOffVM_Task())
-        WaitForTask(vm.Destroy_Task())
-    finally:
-        Disconnect(instance)
 
 
 def asked_for(checkout: Checkout, proxy: str, name: str, host: str = "") -> tuple[int, dict[str, str], str]:

@@ -46,10 +46,12 @@ QUBA = "quba-viewer"
 DEPOTS = ("sn-depot01", "sn-depot02")
 RESOLVERS = {"sn-core01": "ssh-ed25519 AAAACORE1", "sn-core02": "ssh-ed25519 AAAACORE2"}
 PROXIES = {"sn-edge01": "ssh-ed25519 AAAAEDGE1", "sn-edge02": "ssh-ed25519 AAAAEDGE2"}
-CENTRAL = {**RESOLVERS, **PROXIES}
+CONTROLLERS = {"sn-dc01": "ssh-ed25519 AAAADC1", "sn-dc02": "ssh-ed25519 AAAADC2"}
+CENTRAL = {**RESOLVERS, **CONTROLLERS, **PROXIES}
 KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **CENTRAL}
 DEPOT = DepotSource(Path("/state/depot/publications/20260101T000000Z-0a"), Path("/state/depot/key/public.gpg"))
 CERTIFICATE = ServiceCertificate(Path("/state/certificates/portal.pem"), Path("/state/certificates/portal.key"))
+SECRETS = Path("/state/secrets/schwerin")
 
 
 def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
@@ -117,6 +119,7 @@ def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: M
         "127.64.0.21 ssh-ed25519 AAAAWS",
         *(f"127.96.81.1{n} ssh-ed25519 AAAA0{n}" for n in (1, 2, 3)),
         *(f"127.96.0.1{n} ssh-ed25519 AAAACORE{n}" for n in (1, 2)),
+        *(f"127.96.0.2{n} ssh-ed25519 AAAADC{n}" for n in (1, 2)),
         *(f"127.96.1.1{n} ssh-ed25519 AAAAEDGE{n}" for n in (1, 2)),
     ]
     assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
@@ -171,7 +174,7 @@ def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
 
 def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member(lab: Connection) -> None:
     keys = {name: key for name, key in REPOSITORIES.items() if name != "sn-backup01"}
-    files = render_platform_inventory(GRABOW.platform, None, lab, outputs={}, host_keys=keys)
+    files = render_platform_inventory(GRABOW.platform, None, lab, outputs={}, host_keys=keys, secrets=SECRETS)
     assert hosts(files)["servers"]["children"]["backup_servers"]["hosts"] == {
         "sn-backup02": {"ansible_host": "127.96.81.12"},
         "sn-backup03": {"ansible_host": "127.96.81.13"},
@@ -179,7 +182,7 @@ def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member
     assert yaml.safe_load(files["host_vars/sn-backup03.yml"])["server_baseline_data_mounts"] == ["/srv/backup"]
     assert "gra" not in as_text(files)
     real = make_connection(loopback_shift=None)
-    everywhere = render_platform_inventory(GRABOW.platform, None, real, outputs={}, host_keys={})
+    everywhere = render_platform_inventory(GRABOW.platform, None, real, outputs={}, host_keys={}, secrets=SECRETS)
     assert set(hosts(everywhere)["servers"]["children"]["backup_servers"]["hosts"]) == set(REPOSITORIES)
 
 
@@ -255,7 +258,9 @@ def test_resolvers_that_cannot_be_logged_in_to_are_named(
 def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
     keys = {name: f"ssh-ed25519 AAAA{name[-2:]}" for name in ("sn-core01", "sn-core02", *REPOSITORIES)}
     machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
-    files = render_platform_inventory(OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys)
+    files = render_platform_inventory(
+        OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys, secrets=SECRETS
+    )
     for group in ("resolver_servers", "time_servers"):
         assert hosts(files)["servers"]["children"][group]["hosts"] == {
             "sn-core01": {"ansible_host": "127.96.0.11"},
@@ -275,7 +280,13 @@ def test_depots_get_the_publication_and_each_its_own_certificate(lab: Connection
     chain = ServiceCertificate(Path("/state/depot01.pem"), Path("/state/depot01.key"))
     depot = replace(DEPOT, certificates={"sn-depot01": chain})
     files = render_platform_inventory(
-        OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=dict.fromkeys(DEPOTS, "key"), depot=depot
+        OWN.platform,
+        OWN,
+        lab,
+        outputs={"machines": machines},
+        host_keys=dict.fromkeys(DEPOTS, "key"),
+        secrets=SECRETS,
+        depot=depot,
     )
     assert list(hosts(files)["servers"]["children"]["depot_servers"]["hosts"]) == list(DEPOTS)
     served = yaml.safe_load(files["group_vars/depot_servers.yml"])
@@ -308,13 +319,66 @@ def test_machines_ask_the_depot_of_their_own_section_first_and_know_none_without
     assert "depot_client" not in as_text(render(plan, lab, outputs, depot=None))
 
 
+def test_machines_log_in_at_the_directory_unless_their_zone_is_apart(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    files = render(plan, lab, outputs)
+    assert plan.member.directory is not None
+    present = {
+        name for name in plan.member.directory.machines if name.startswith("gra-ws") or name in outputs["servers"]
+    }
+    assert set(hosts(files)["directory_clients"]["hosts"]) == present
+    states = {
+        name: yaml.safe_load(files[f"host_vars/{name}.yml"])["directory_client_state"]
+        for name in ("gra-file01", "gra-web01", WORKSTATIONS[0])
+    }
+    assert states == {"gra-file01": "joined", "gra-web01": "left", WORKSTATIONS[0]: "joined"}
+    everywhere = yaml.safe_load(files["group_vars/all.yml"])
+    assert everywhere["directory_client_controllers"] == [
+        {"name": "sn-dc01", "address": "127.96.0.21"},
+        {"name": "sn-dc02", "address": "127.96.0.22"},
+    ]
+    assert everywhere["directory_client_allowed_groups"] == ["gra-users", "ksm-workplace-support"]
+
+
+def test_controllers_have_certificates_and_backups_and_answer_for_their_names(lab: Connection) -> None:
+    machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
+    signed = {name: ServiceCertificate(Path(f"/state/{name}.pem"), Path(f"/state/{name}.key")) for name in CONTROLLERS}
+    keys = {**CONTROLLERS, **RESOLVERS, **REPOSITORIES}
+    files = render_platform_inventory(
+        OWN.platform,
+        OWN,
+        lab,
+        outputs={"machines": machines},
+        host_keys=keys,
+        secrets=SECRETS,
+        certificates=signed,
+    )
+    first = yaml.safe_load(files["host_vars/sn-dc01.yml"])
+    assert first["directory_server_certificate_key_file"] == "/state/sn-dc01.key"
+    [source] = first["backup_client_sources"]
+    assert (source["kind"], source["repositories"]) == ("directory", ["section-b", "outside"])
+    resolvers = yaml.safe_load(files["group_vars/resolver_servers.yml"])
+    assert resolvers["dns_server_delegated_zones"] == [
+        {"zone": "ad.ksm.internal", "name_servers": ["127.96.0.21", "127.96.0.22"]}
+    ]
+    assert "directory_server_certificate_file" not in files["host_vars/sn-core01.yml"]
+    del keys["sn-backup03"]
+    with pytest.raises(NotReadyError, match="sn-backup03"):
+        render_platform_inventory(
+            OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys, secrets=SECRETS
+        )
+
+
 def test_central_services_ask_the_world_only_from_a_real_data_centre(lab: Connection) -> None:
     baseline = OWN.platform.baseline.model_copy(update={"upstream_dns": (IPv4Address("192.0.2.53"),)})
     platform = OWN.platform.model_copy(update={"baseline": baseline})
     machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
     asked = []
     for connection in (lab, make_connection(loopback_shift=None)):
-        files = render_platform_inventory(platform, OWN, connection, outputs={"machines": machines}, host_keys={})
+        files = render_platform_inventory(
+            platform, OWN, connection, outputs={"machines": machines}, host_keys=REPOSITORIES, secrets=SECRETS
+        )
         time = yaml.safe_load(files["group_vars/time_servers.yml"])
         names = yaml.safe_load(files["group_vars/resolver_servers.yml"])
         asked.append((time["machine_baseline_ntp_servers"], names["dns_server_forwarders"]))
@@ -326,7 +390,9 @@ def test_central_services_ask_the_world_only_from_a_real_data_centre(lab: Connec
 def test_vms_of_the_platform_that_do_not_stand_are_not_configured(lab: Connection) -> None:
     elsewhere = {"servers": {"sn-core01": {"address": "10.96.0.99"}}}
     with pytest.raises(NotReadyError, match=r"sn-core01: planned at 10\.96\.0\.11, provisioned at 10\.96") as refused:
-        render_platform_inventory(OWN.platform, OWN, lab, outputs={"machines": elsewhere}, host_keys={})
+        render_platform_inventory(
+            OWN.platform, OWN, lab, outputs={"machines": elsewhere}, host_keys={}, secrets=SECRETS
+        )
     assert "sn-core02: not provisioned" in str(refused.value)
 
 

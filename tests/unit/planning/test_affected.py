@@ -189,7 +189,14 @@ def inventory_of_platform(planned: Side) -> dict[str, str]:
     outputs = {"machines": {"servers": {s.name: {"address": str(s.address)} for s in servers}}}
     names = [*(s.name for s in servers), *(s.name for s in planned.platform.shared_servers)]
     keys = dict.fromkeys(names, "ssh-ed25519 AAAA")
-    return render_platform_inventory(planned.platform, planned.own, CONNECTION, outputs=outputs, host_keys=keys)
+    return render_platform_inventory(
+        planned.platform,
+        planned.own,
+        CONNECTION,
+        outputs=outputs,
+        host_keys=keys,
+        secrets=Path("/state/secrets/schwerin"),
+    )
 
 
 def test_what_a_member_uses_of_the_platform_is_all_that_its_inventory_knows(before: Side) -> None:

@@ -139,7 +139,7 @@ CLASS = "copies: [other-section, outside]\n      restore_test_days: 90"
         ('"4": daily', '"4": never', ["backup-class-unknown"], '"4": never'),
         ("outside: {server: backup03", "outside: {server: backup04", ["backup-host", "backup-place"], "backup04"),
         ("outside: {server: backup03", "outside: {server: backup02", ["backup-place"], "outside: {"),
-        ("13, location: outside", "13, location: outside, directory: grabow.internal", ["backup-host"], "directory"),
+        ("13, location: outside", "13, location: outside, directory: grabow.internal", ["backup-host"], "directory: g"),
         ("13, location: outside", "21, location: outside, zone: management", ["yaml-duplicate-key"], "21, location"),
         ("10.96.81.13", "10.96.81.12", ["shared-network"], "location: outside}"),
         ("10.96.81.13", "10.96.82.13", ["shared-network"], "10.96.82.13"),

@@ -325,12 +325,13 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
     packages = {a.key: a.packages for a in member.applications}
     wanted = [package for key in machine.applications for package in packages[key]]
     machines: tuple[ServerPlan | WorkstationPlan, ...] = (*member.servers, *member.workstations)
-    everyone = {m.fqdn: (str(m.address),) for m in machines}
+    everyone: dict[str, tuple[str, ...]] = {m.fqdn: (str(m.address),) for m in machines}
     everyone |= {published.name: ("10.96.1.11", "10.96.1.12") for published in member.published}
     names = everyone if role == "dns" else {machine.fqdn: everyone[machine.fqdn]}
     central = plan.platform.resolver_addresses if role == "dns" else ()
     units = ["chrony.service", "apt-daily-upgrade.timer", *(_SERVICES[role] if role else [])]
     units += [f"ksm-backup@{b.name}.timer" for b in member.backups if b.server == machine.name]
+    units += ["sssd.service"] if member.directory and machine.name in member.directory.machines else []
     pem = connection.trust.root_ca_file.read_bytes()
     fingerprint = hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER))
     return HostFacts(

@@ -63,6 +63,20 @@ def test_queues_have_a_device_and_take_jobs_or_not() -> None:
     }
 
 
+def test_a_controller_pulls_from_each_partner_as_badly_as_from_its_worst_partition() -> None:
+    site = "Default-First-Site-Name"
+    pulled = [
+        {"DSA": f"{site}\\SN-DC02", "NC dn": "DC=ad", "consecutive failures": 0},
+        {"DSA": f"{site}\\SN-DC02", "NC dn": "CN=Schema", "consecutive failures": 3},
+        {"DSA": f"{site}\\SN-DC09", "NC dn": "DC=ad", "consecutive failures": 7, "is deleted": True},
+    ]
+    seen = host_facts.directory(json.dumps({"repsFrom": pulled, "repsTo": []}))
+    assert seen is not None and seen.pulls_from == {"sn-dc02": 3}
+    alone = host_facts.directory(json.dumps({"repsFrom": [], "repsTo": []}))
+    assert alone is not None and alone.pulls_from == {}
+    assert host_facts.directory("ERROR(<class 'samba.drs_utils.drsException'>): no connection") is None
+
+
 def test_only_packages_that_are_fully_installed_count() -> None:
     text = "installed\t7zip\t22.01+dfsg-8+deb12u1\nconfig-files\tnano\t7.2-1\nhalf-installed\tvim\t2\n\n"
     assert host_facts.installed_packages(text) == {"7zip": "22.01+dfsg-8+deb12u1"}
