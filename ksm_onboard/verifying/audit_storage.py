@@ -9,9 +9,10 @@ from ksm_onboard.planning.platform_plan import MEMBER_CATEGORY
 from ksm_onboard.verifying.audit_report import Area, Reason
 from ksm_onboard.verifying.comparison import EVERYTHING, Comparison
 from ksm_onboard.verifying.storage_facts import DatastoreClusterFacts, DatastoreFacts
-from ksm_onboard.verifying.vcenter_facts import DiskFacts, VCenterFacts, VmFacts
+from ksm_onboard.verifying.vcenter_facts import DiskFacts, HomeFacts, VCenterFacts, VmFacts
 
 _AREA = Area.STORAGE
+COMPLIANT = "compliant"
 
 
 def compare_storage(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], points: Comparison) -> None:
@@ -85,6 +86,8 @@ def _disks(plan: Plan, vms: Mapping[str, VmFacts], points: Comparison) -> None:
         if (vm := vms.get(server.name)) is None:
             points.gap(_AREA, server.name, EVERYTHING, Reason.VM_MISSING)
             continue
+        points.same(_AREA, server.name, "home_datastore", server.datastore, vm.home.datastore)
+        _policy(server.name, policies[server.tier], vm.home, points)
         by_unit = {disk.unit_number: disk for disk in vm.disks}
         system = by_unit.get(0)
         name = f"{server.name}: system"
@@ -92,7 +95,7 @@ def _disks(plan: Plan, vms: Mapping[str, VmFacts], points: Comparison) -> None:
             points.same(_AREA, name, "datastore", server.datastore, system.datastore)
             points.same(_AREA, name, "size_gib", server.system_disk_gib, _gib(system))
             points.same(_AREA, name, "disk_mode", "persistent", system.mode)
-            points.same(_AREA, name, "policy", policies[server.tier], system.policy)
+            _policy(name, policies[server.tier], system, points)
         for planned in server.disks:
             disk, name = by_unit.get(planned.unit_number), f"{server.name}: {planned.name}"
             if points.present(_AREA, name, "disk", disk, expected=f"[{planned.datastore}] {planned.vmdk}") and disk:
@@ -100,10 +103,16 @@ def _disks(plan: Plan, vms: Mapping[str, VmFacts], points: Comparison) -> None:
                 points.same(_AREA, name, "disk_path", planned.vmdk, disk.path)
                 points.same(_AREA, name, "size_gib", planned.size_gib, _gib(disk))
                 points.same(_AREA, name, "disk_mode", "persistent", disk.mode)
-                points.same(_AREA, name, "policy", policies[planned.tier], disk.policy)
+                _policy(name, policies[planned.tier], disk, points)
         units = {0, *(disk.unit_number for disk in server.disks)}
         strangers = [f"[{disk.datastore}] {disk.path}" for disk in vm.disks if disk.unit_number not in units]
         points.nothing_else(_AREA, server.name, "disk", (), strangers)
+
+
+def _policy(name: str, planned: str, seen: DiskFacts | HomeFacts, points: Comparison) -> None:
+    """By its own policy and as vCenter judges it: it compares the policy's rules with the datastore's tags."""
+    if points.same(_AREA, name, "policy", planned, seen.policy):
+        points.same(_AREA, name, "policy_compliance", COMPLIANT, seen.compliance)
 
 
 def _gib(disk: DiskFacts) -> float | int:

@@ -15,7 +15,7 @@ from pyVmomi import vim
 
 from ksm_onboard.connection import Connection
 from ksm_onboard.planning.plan import Plan
-from ksm_onboard.storage_policies import applied_policies
+from ksm_onboard.storage_policies import AppliedPolicy, applied_policies
 from ksm_onboard.vcenter import (
     Found,
     attached_tags,
@@ -61,7 +61,8 @@ class NicFacts(Fact):
 class DiskFacts(Fact):
     """A virtual disk; ``path`` is relative to its datastore, ``mode`` is vSphere's (``persistent``, ...).
 
-    ``policy`` is the name of its storage policy, None if it has none.
+    ``policy`` is the name of its storage policy, None if it has none; ``compliance`` is what vCenter says of the disk's
+    place by that policy (``compliant``, ``nonCompliant``, ...), empty without one.
     """
 
     label: str
@@ -71,6 +72,15 @@ class DiskFacts(Fact):
     mode: str
     unit_number: int
     policy: str | None
+    compliance: str
+
+
+class HomeFacts(Fact):
+    """Where a VM's own files lie (configuration, swap), with policy and compliance as a disk has them."""
+
+    datastore: str
+    policy: str | None
+    compliance: str
 
 
 class CustomisationFacts(Fact):
@@ -93,6 +103,7 @@ class VmFacts(Fact):
     host: str | None
     addresses: tuple[str, ...]
     nics: tuple[NicFacts, ...]
+    home: HomeFacts
     disks: tuple[DiskFacts, ...]
     tags: Mapping[str, tuple[str, ...]]
     customisation: CustomisationFacts | None
@@ -201,6 +212,7 @@ _VM_PROPERTIES = (
     "config.hardware.memoryMB",
     "config.hardware.device",
     "config.guestId",
+    "config.files.vmPathName",
     "config.extraConfig",
     "guest.net",
     "guest.ipAddress",
@@ -252,7 +264,7 @@ class _Reader:
         refs = [vm.ref for vm in mine] + [found.ref for found in (member_folder, member_pool) if found]
         refs += [found.ref for found in (*stores, *store_clusters)]
         tags = attached_tags(self.connection, refs)
-        policies = applied_policies(self.instance, (key for vm in mine for key in _disk_keys(vm)))
+        policies = applied_policies(self.instance, (key for vm in mine for key in _policy_keys(vm)))
         vms = [_vm(vm, names, tags.get(moid(vm.ref), {}), policies) for vm in mine]
         cluster_names = {moid(found.ref): str(found.get("name")) for found in store_clusters}
         return VCenterFacts(
@@ -330,7 +342,7 @@ class _Reader:
                 )
 
 
-def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies: Mapping[str, str]) -> VmFacts:
+def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies: Mapping[str, AppliedPolicy]) -> VmFacts:
     return VmFacts(
         name=str(vm.get("name")),
         folder=_named(vm.get("parent"), names.folders) or "",
@@ -342,6 +354,10 @@ def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies:
         host=_named(vm.get("runtime.host"), names.hosts),
         addresses=_addresses(vm),
         nics=tuple(_nics(vm, names)),
+        home=HomeFacts(
+            datastore=split_datastore_path(str(vm.get("config.files.vmPathName", "")))[0],
+            **_policy(policies.get(moid(vm.ref))),
+        ),
         disks=tuple(_disks(vm, names, policies)),
         tags=tags,
         customisation=customisation(settings(vm.get("config.extraConfig"))),
@@ -376,14 +392,15 @@ def _nics(vm: Found, names: _Names) -> Iterable[NicFacts]:
             )
 
 
-def _disk_keys(vm: Found) -> Iterable[str]:
-    """How the policy service calls the VM's disks."""
+def _policy_keys(vm: Found) -> Iterable[str]:
+    """How the policy service calls the VM's home and its disks."""
+    yield moid(vm.ref)
     for device in vm.get("config.hardware.device") or ():
         if isinstance(device, vim.vm.device.VirtualDisk):
             yield f"{moid(vm.ref)}:{device.key}"
 
 
-def _disks(vm: Found, names: _Names, policies: Mapping[str, str]) -> Iterable[DiskFacts]:
+def _disks(vm: Found, names: _Names, policies: Mapping[str, AppliedPolicy]) -> Iterable[DiskFacts]:
     for device in vm.get("config.hardware.device") or ():
         if isinstance(device, vim.vm.device.VirtualDisk):
             store, path = split_datastore_path(getattr(device.backing, "fileName", ""))
@@ -395,8 +412,12 @@ def _disks(vm: Found, names: _Names, policies: Mapping[str, str]) -> Iterable[Di
                 capacity_mib=capacity // _MIB,
                 mode=str(getattr(device.backing, "diskMode", "")),
                 unit_number=device.unitNumber if device.unitNumber is not None else -1,
-                policy=policies.get(f"{moid(vm.ref)}:{device.key}"),
+                **_policy(policies.get(f"{moid(vm.ref)}:{device.key}")),
             )
+
+
+def _policy(applied: AppliedPolicy | None) -> dict[str, Any]:
+    return {"policy": applied and applied.name, "compliance": applied.compliance if applied else ""}
 
 
 def split_datastore_path(path: str) -> tuple[str, str]:

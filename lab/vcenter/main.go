@@ -161,7 +161,7 @@ func (d *datacentre) equip(driver, user, password string, array *array) (*guests
 		complete(entity.(*simulator.VirtualMachine))
 	}
 	d.replaceSwitchManager()
-	policies := installPolicies()
+	policies := installPolicies(d.registry)
 	d.registry.AddHandler(&watcher{guests: machines, drs: scheduler, policies: policies, ha: failures.ha})
 	a := &additions{
 		guests: machines, drs: scheduler, policies: policies, losses: failures,

@@ -29,12 +29,18 @@ type profileManager struct {
 
 // installPolicies must run before the server is made: the storage policy endpoint
 // only comes with it, and takes over what is registered under the same path later.
-func installPolicies() *policies {
+func installPolicies(machines *simulator.Registry) *policies {
 	p := &policies{applied: map[string]string{}}
 	simulator.RegisterEndpoint(func(service *simulator.Service, _ *simulator.Registry) {
 		registry := pbm.New()
 		for _, object := range registry.AllReference("PbmProfileProfileManager") {
-			registry.Put(&profileManager{object.(*pbm.ProfileManager), p})
+			profiles := &profileManager{object.(*pbm.ProfileManager), p}
+			registry.Put(profiles)
+			registry.Put(&compliance{
+				ManagedObjectReference: complianceManager, policies: p, machines: machines, profiles: profiles,
+				tags: func() tagDirectory { return tagsOf(service) },
+				last: map[pbmtypes.PbmServerObjectRef]pbmtypes.PbmComplianceResult{},
+			})
 		}
 		service.RegisterSDK(registry)
 	})
@@ -84,12 +90,17 @@ func (p *policies) forget(key string) {
 }
 
 func (p *policies) of(entity pbmtypes.PbmServerObjectRef) []pbmtypes.PbmProfileId {
-	p.mutex.Lock()
-	defer p.mutex.Unlock()
-	if id, ok := p.applied[entity.Key]; ok {
-		return []pbmtypes.PbmProfileId{{UniqueId: id}}
+	if id, ok := p.idOf(entity); ok {
+		return []pbmtypes.PbmProfileId{id}
 	}
 	return nil
+}
+
+func (p *policies) idOf(entity pbmtypes.PbmServerObjectRef) (pbmtypes.PbmProfileId, bool) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	id, ok := p.applied[entity.Key]
+	return pbmtypes.PbmProfileId{UniqueId: id}, ok
 }
 
 func (m *profileManager) PbmQueryAssociatedProfile(req *pbmtypes.PbmQueryAssociatedProfile) soap.HasFault {

@@ -21,12 +21,13 @@ from ksm_onboard.onboarding.lab_world import array_exports
 from ksm_onboard.planning.allocating import new_records
 from ksm_onboard.planning.load import Declarations, load_plan
 from ksm_onboard.progress import Silent
-from ksm_onboard.vcenter import collect, host_keys, session
+from ksm_onboard.vcenter import collect, host_keys, moid, rest_session, session
 from ksm_onboard.verifying.audit_vcenter import compare_vcenter, missing_servers
 from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.vcenter_facts import read_vcenter
 
 LAB = "verifying-test"
+_TAGS = "com/vmware/cis/tagging/tag"
 pytestmark = pytest.mark.lab
 
 TYPES: Any = vim  # its constructors have no types
@@ -52,6 +53,20 @@ def finish(task: Any) -> None:
     while task.info.state in ("queued", "running"):
         time.sleep(0.05)
     assert task.info.state == "success", task.info.error
+
+
+@contextlib.contextmanager
+def without_tag(standing: Standing, ref: vim.ManagedEntity, tag: str) -> Iterator[None]:
+    """The object does not carry the tag of this name while the block lasts."""
+    target = {"object_id": {"type": "Datastore", "id": moid(ref)}}
+    with rest_session(standing.connection.vcenter) as rest:
+        tags = {rest.get(f"com/vmware/cis/tagging/tag/id:{id_}")["name"]: id_ for id_ in rest.get(_TAGS)}
+        association = f"com/vmware/cis/tagging/tag-association/id:{tags[tag]}?~action="
+        rest.post(f"{association}detach", target)
+        try:
+            yield
+        finally:
+            rest.post(f"{association}attach", target)
 
 
 def test_what_was_provisioned_is_what_was_planned(standing: Standing) -> None:
@@ -162,10 +177,29 @@ def test_every_disk_has_its_policy_and_lies_on_a_datastore_of_its_tier(standing:
     disks = [disk for vm in facts.vms if vm.name != "gra-secret" for disk in vm.disks]
     assert len(disks) >= 10
     assert all(disk.policy == f"ksm-{tier_of[disk.datastore][0]}" for disk in disks)
+    assert {disk.compliance for disk in disks} == {"compliant"}
+    homes = [vm.home for vm in facts.vms if vm.name != "gra-secret"]
+    assert all(home.policy == f"ksm-{tier_of[home.datastore][0]}" for home in homes)
+    assert {home.compliance for home in homes} == {"compliant"}
     assert {c.name: c.datastores for c in facts.datastore_clusters if c.name.startswith("gra-")} == {
         "gra-mirrored-a": ("gra-gold-mirrored-a", "gra-silver-mirrored-a"),
         "gra-mirrored-b": ("gra-silver-mirrored-b",),
     }
+
+
+def test_disks_on_storage_that_lost_its_tier_are_found(standing: Standing) -> None:
+    """vCenter itself says so, for each disk and for the VM's own files."""
+    before, name = differences(standing), "gra-local-b"
+    with session(standing.connection) as instance:
+        [store] = [s.ref for s in collect(instance, vim.Datastore, ["name"]) if s.get("name") == name]
+    with without_tag(standing, store, "local-b"):
+        found = added(standing, before)
+    assert ("different", "storage", name, "tag ksm-storage-tier", "local-b", "none") in found
+    said = {(object_, *rest) for kind, area, object_, *rest in found if object_ != name}
+    objects = {disk for disk, *_ in said}
+    assert {"gra-db02", "gra-db02: system", "gra-db02: data"} <= objects
+    assert {tuple(rest) for _, *rest in said} == {("policy_compliance", "compliant", "nonCompliant")}
+    assert added(standing, before) == []
 
 
 def test_storage_drs_let_loose_is_found(standing: Standing) -> None:

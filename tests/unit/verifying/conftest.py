@@ -37,6 +37,7 @@ from ksm_onboard.verifying.vcenter_facts import (
     ClusterFacts,
     CustomisationFacts,
     DiskFacts,
+    HomeFacts,
     NicFacts,
     PermissionFacts,
     PoolFacts,
@@ -281,6 +282,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
         host=host,
         addresses=("fe80::1", str(server.address)),
         nics=(NicFacts(label="Network adapter 1", port_group=server.port_group, connected=True),),
+        home=HomeFacts(datastore=server.datastore, policy=f"ksm-{server.tier}", compliance="compliant"),
         disks=(
             DiskFacts(
                 label="Hard disk 1",
@@ -290,6 +292,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
                 mode="persistent",
                 unit_number=0,
                 policy=f"ksm-{server.tier}",
+                compliance="compliant",
             ),
             *(
                 DiskFacts(
@@ -300,6 +303,7 @@ def _vm(server: ServerPlan, plan: Plan, host: str) -> VmFacts:
                     mode="persistent",
                     unit_number=disk.unit_number,
                     policy=f"ksm-{disk.tier}",
+                    compliance="compliant",
                 )
                 for disk in server.disks
             ),

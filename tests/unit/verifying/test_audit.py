@@ -288,14 +288,39 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
                     mode="persistent",
                     unit_number=5,
                     policy=None,
+                    compliance="",
                 ),
             ),
         ),
         [("extra", "storage", "gra-dns01: [ds] x.vmdk", "disk")],
     ),
     "disk without its storage policy": (
-        lambda w: w.with_disk("gra-file01", 1, policy=None),
+        lambda w: w.with_disk("gra-file01", 1, policy=None, compliance=""),
         [("different", "storage", "gra-file01: data", "policy")],
+    ),
+    "disk where its storage policy does not want it": (
+        lambda w: w.with_disk("gra-file01", 1, compliance="nonCompliant"),
+        [("different", "storage", "gra-file01: data", "policy_compliance")],
+    ),
+    "disk whose compliance vCenter does not know": (
+        lambda w: w.with_disk("gra-file01", 0, compliance="unknown"),
+        [("different", "storage", "gra-file01: system", "policy_compliance")],
+    ),
+    "VM whose own files lie elsewhere": (
+        lambda w: w.with_vm("gra-dns01", home=vm(w, "gra-dns01").home.model_copy(update={"datastore": "sn-library01"})),
+        [("different", "storage", "gra-dns01", "home_datastore")],
+    ),
+    "VM whose own files have no policy": (
+        lambda w: w.with_vm(
+            "gra-dns01", home=vm(w, "gra-dns01").home.model_copy(update={"policy": None, "compliance": ""})
+        ),
+        [("different", "storage", "gra-dns01", "policy")],
+    ),
+    "VM whose own files lie where its policy does not want them": (
+        lambda w: w.with_vm(
+            "gra-dns01", home=vm(w, "gra-dns01").home.model_copy(update={"compliance": "nonCompliant"})
+        ),
+        [("different", "storage", "gra-dns01", "policy_compliance")],
     ),
     "datastore gone": (
         lambda w: w.with_vcenter(
