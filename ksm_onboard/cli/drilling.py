@@ -13,7 +13,7 @@ from ksm_onboard.cli.surroundings import find_surroundings, planned
 from ksm_onboard.drilling.drill import drill as drill_in_the_lab
 from ksm_onboard.drilling.drill import foretell
 from ksm_onboard.drilling.lab_losses import LabLosses
-from ksm_onboard.drilling.loss import FORMS, parse_loss
+from ksm_onboard.drilling.loss import FORMS, named, parse_losses
 from ksm_onboard.drilling.result import DrillResult, save_result
 from ksm_onboard.errors import ExitCode
 from ksm_onboard.verifying.audit import reports_dir
@@ -31,26 +31,28 @@ _OUTCOMES = {
 
 def drill(
     member: MemberKey,
-    lose: Annotated[str, typer.Option("--lose", metavar="WHAT", help=f"what is lost: {FORMS}")],
+    lose: Annotated[
+        list[str], typer.Option("--lose", metavar="WHAT", help=f"what is lost: {FORMS}; again for more at once")
+    ],
     forecast: Annotated[
         bool, typer.Option("--forecast", help="only work out what it would do; works on a real data centre, reads only")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Lose a fire section, host, datastore or link in the lab, and see what the member's people would see.
+    """Lose fire sections, hosts, datastores or links in the lab, and see what the member's people would see.
 
     Exit code 4 if a service is not back within its recovery time, or not everything is back where it belongs.
     """
     plan = planned(member)
     surroundings = find_surroundings()
     connection = surroundings.connection
-    loss = parse_loss(lose, plan, (store.name for store in plan.member.datastores))
+    losses = parse_losses(lose, plan, (store.name for store in plan.member.datastores))
     now = datetime.now(UTC)
     progress = terminal.TerminalProgress()
     if forecast:
-        result = foretell(connection, plan, loss, now=now)
+        result = foretell(connection, plan, losses, now=now)
     else:
-        result = drill_in_the_lab(connection, plan, loss, LabLosses(connection.name), now=now, progress=progress)
+        result = drill_in_the_lab(connection, plan, losses, LabLosses(connection.name), now=now, progress=progress)
     kept = save_result(result, reports_dir(surroundings.project, connection, member))
     if json:
         terminal.print_json({**result.model_dump(mode="json"), "kept": result.kept, "surprises": result.surprises})
@@ -63,7 +65,7 @@ def drill(
 def _show(result: DrillResult) -> None:
     what = "Forecast" if result.forecast_only else "Drill"
     label = " (lab: the vCenter is simulated)" if result.simulated else ""
-    title = f"{what}: {result.member} without {result.loss}{label}"
+    title = f"{what}: {result.member} without {named(result.losses)}{label}"
     if result.forecast_only:
         terminal.print_table(
             title,

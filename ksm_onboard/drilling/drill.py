@@ -8,14 +8,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Final, Protocol
 
 from ksm_onboard.connection import Connection
 from ksm_onboard.drilling.forecast import Fate, forecast
 from ksm_onboard.drilling.inventory import Inventory, read_inventory
-from ksm_onboard.drilling.loss import Loss
+from ksm_onboard.drilling.loss import Loss, named
 from ksm_onboard.drilling.result import DrillResult, Return, expected_services
 from ksm_onboard.drilling.verdict import verdict
 from ksm_onboard.drilling.watching import Change, Watch, answers, watching
@@ -40,19 +40,19 @@ class LossControl(Protocol):
     def restore(self, loss: Loss) -> None: ...
 
 
-def foretell(connection: Connection, plan: Plan, loss: Loss, *, now: datetime) -> DrillResult:
-    """What ``loss`` would do to the member now. Reads only.
+def foretell(connection: Connection, plan: Plan, losses: Sequence[Loss], *, now: datetime) -> DrillResult:
+    """What losing all of ``losses`` at once would do to the member now. Reads only.
 
     Raises NotReadyError if vCenter cannot be read, or not one of the member's servers is there.
     """
     inventory = read_inventory(connection, plan.platform)
-    return _foretold(inventory, connection, plan, loss, now)
+    return _foretold(inventory, connection, plan, losses, now)
 
 
 def drill(
     connection: Connection,
     plan: Plan,
-    loss: Loss,
+    losses: Sequence[Loss],
     control: LossControl,
     *,
     now: datetime,
@@ -60,7 +60,7 @@ def drill(
     read: Callable[[], Inventory] | None = None,
     ask: Callable[[ProbeKind, str, str], bool] = answers,
 ) -> DrillResult:
-    """Lose it, watch the member's services, give it back. What was lost is given back whatever happens in between.
+    """Lose it all, watch the member's services, give it back. It is given back whatever happens in between.
 
     ``read`` and ``ask`` stand for vCenter and the servers; left out, they are asked for real.
 
@@ -74,14 +74,14 @@ def drill(
     look = read or (lambda: read_inventory(connection, plan.platform))
     before = look()
     _must_be_whole(before, plan)
-    foretold = _foretold(before, connection, plan, loss, now)
+    foretold = _foretold(before, connection, plan, losses, now)
     watched = it_services(plan)
     reachable = {s.name: str(connection.guests.reachable_at(s.address)) for s in plan.member.servers}
     with watching(watched, reachable, plan.member.dns_domain, ask) as watch:
         progress.line(f"watching {len(watched)} services on {len(plan.member.servers)} servers")
         _must_answer(watch, watched)
-        progress.step(f"losing {loss}")
-        with _lost(control, loss, progress) as zero:
+        progress.step(f"losing {named(losses)}")
+        with _lost(control, losses, progress) as zero:
             _until_settled(watch, watched, foretold.fates, zero, progress)
             seconds, changes = time.monotonic() - zero, watch.since(zero)
         displaced, silent = _until_whole(look, plan, watch, watched, progress)
@@ -97,7 +97,9 @@ def drill(
     )
 
 
-def _foretold(inventory: Inventory, connection: Connection, plan: Plan, loss: Loss, now: datetime) -> DrillResult:
+def _foretold(
+    inventory: Inventory, connection: Connection, plan: Plan, losses: Sequence[Loss], now: datetime
+) -> DrillResult:
     own = {server.name for server in plan.member.servers}
     missing = sorted(own - {machine.name for machine in inventory.machines})
     if missing:
@@ -105,10 +107,10 @@ def _foretold(inventory: Inventory, connection: Connection, plan: Plan, loss: Lo
             f"vCenter has no VM {', '.join(missing)}",
             hint=f"bring the member up first: ksm-onboard up {plan.member.key}",
         )
-    fates = forecast(inventory, loss, plan.platform, copies(inventory, plan))
+    fates = forecast(inventory, losses, plan.platform, copies(inventory, plan))
     return DrillResult(
         member=plan.member.key,
-        loss=loss,
+        losses=tuple(losses),
         at=now,
         simulated=connection.simulated,
         forecast_only=True,
@@ -166,15 +168,15 @@ def _silent(watch: Watch, watched: Sequence[ItServicePlan]) -> list[str]:
 
 
 @contextmanager
-def _lost(control: LossControl, loss: Loss, progress: Progress) -> Iterator[float]:
-    """Within the block it is lost; gives the moment when."""
+def _lost(control: LossControl, losses: Sequence[Loss], progress: Progress) -> Iterator[float]:
+    """Within the block all of it is lost; gives the moment when the first was."""
     zero = time.monotonic()
-    try:
-        control.lose(loss)
+    with ExitStack() as given_back:
+        for loss in losses:
+            given_back.callback(control.restore, loss)
+            control.lose(loss)
+        given_back.callback(progress.step, f"giving back {named(losses)}")
         yield zero
-    finally:
-        progress.step(f"giving back {loss}")
-        control.restore(loss)
 
 
 def _until_settled(

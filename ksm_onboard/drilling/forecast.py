@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from ksm_onboard.drilling.inventory import PRIORITIES, Host, Inventory, Machine
 from ksm_onboard.drilling.loss import Loss
 from ksm_onboard.planning.plan import PlatformPlan
+from ksm_onboard.verifying.vcenter_facts import ClusterFacts
 
 Outcome = Literal["stays", "restarts", "lost", "off"]
 
@@ -101,15 +102,15 @@ class _Cluster:
 
 
 def forecast(
-    inventory: Inventory, loss: Loss, platform: PlatformPlan, copies: Mapping[str, Iterable[str]]
+    inventory: Inventory, losses: Collection[Loss], platform: PlatformPlan, copies: Mapping[str, Iterable[str]]
 ) -> tuple[Fate, ...]:
-    """Every machine's fate: what stays first, then restarts in their order, then what is lost.
+    """Every machine's fate when all of it is lost at once: what stays first, then restarts in order, then the lost.
 
     ``copies``: the sections that hold a copy of each datastore; one that is not listed has a copy everywhere.
     """
-    lost_hosts = hosts_lost(loss, platform)
-    gone = datastores_lost(loss, copies)
-    survivors = {host.name: host for host in inventory.hosts if host.connected and host.name not in lost_hosts}
+    failed, isolated = hosts_failed(losses, platform), hosts_isolated(losses, platform)
+    gone = datastores_lost(losses, copies)
+    survivors = {host.name: host for host in inventory.hosts if host.connected and host.name not in failed | isolated}
     on_host: dict[str, set[str]] = {name: set() for name in survivors}
     free = {name: host.memory_mib for name, host in survivors.items()}
     stopped: list[Machine] = []
@@ -124,19 +125,15 @@ def forecast(
         else:
             stopped.append(machine)
     cluster = _Cluster(hosts=survivors, free_mib=free, on_host=on_host, inventory=inventory, gone=gone)
-    return (*fates, *_restarts(cluster, stopped))
+    return (*fates, *_restarts(cluster, stopped, isolated - failed))
 
 
-def _restarts(cluster: _Cluster, stopped: Sequence[Machine]) -> list[Fate]:
+def _restarts(cluster: _Cluster, stopped: Sequence[Machine], isolated: Collection[str]) -> list[Fate]:
     restarted: list[Fate] = []
     lost: list[Fate] = []
     for machine in sorted(stopped, key=lambda machine: (PRIORITIES.index(machine.priority), machine.name)):
-        if not cluster.inventory.cluster.ha_enabled:
-            fate = Fate(machine=machine.name, outcome="lost", reason="HA ist im Cluster nicht eingeschaltet")
-        elif machine.priority == "disabled":
-            fate = Fate(machine=machine.name, outcome="lost", reason="von HA ausgenommen (Priorität disabled)")
-        else:
-            fate = cluster.place(machine)
+        reason = _left_alone(cluster.inventory.cluster, machine, isolated)
+        fate = Fate(machine=machine.name, outcome="lost", reason=reason) if reason else cluster.place(machine)
         if fate.outcome == "restarts":
             restarted.append(fate.model_copy(update={"order": len(restarted) + 1}))
         else:
@@ -144,19 +141,34 @@ def _restarts(cluster: _Cluster, stopped: Sequence[Machine]) -> list[Fate]:
     return [*restarted, *lost]
 
 
-def hosts_lost(loss: Loss, platform: PlatformPlan) -> frozenset[str]:
-    """The hosts that no machine runs on any more. One of several links is not a host."""
-    if loss.kind == "section":
-        return frozenset(host for section in platform.sections if section.key == loss.name for host in section.hosts)
-    if loss.kind == "host" or (loss.kind == "link" and len(platform.uplinks) == 1):
-        return frozenset((loss.name,))
-    return frozenset()
+def _left_alone(cluster: ClusterFacts, machine: Machine, isolated: Collection[str]) -> str:
+    """Why HA does not even try to restart the machine; empty if it does."""
+    if not cluster.ha_enabled:
+        return "HA ist im Cluster nicht eingeschaltet"
+    if cluster.settings.get("ha_host_monitoring") == "disabled":
+        return "HA überwacht die Hosts nicht"
+    if machine.priority == "disabled":
+        return "von HA ausgenommen (Priorität disabled)"
+    if machine.host in isolated and cluster.settings.get("ha_isolation_response") == "none":
+        return f"{machine.host} hat kein Netz mehr und soll seine VMs dann behalten"
+    return ""
 
 
-def datastores_lost(loss: Loss, copies: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """The datastores that no copy is left of."""
-    if loss.kind == "datastore":
-        return frozenset((loss.name,))
-    if loss.kind == "section":
-        return frozenset(name for name, sections in copies.items() if set(sections) == {loss.name})
-    return frozenset()
+def hosts_failed(losses: Collection[Loss], platform: PlatformPlan) -> frozenset[str]:
+    """The hosts that fail by themselves or with their section."""
+    sections = {loss.name for loss in losses if loss.kind == "section"}
+    of_sections = (host for section in platform.sections if section.key in sections for host in section.hosts)
+    return frozenset((*of_sections, *(loss.name for loss in losses if loss.kind == "host")))
+
+
+def hosts_isolated(losses: Collection[Loss], platform: PlatformPlan) -> frozenset[str]:
+    """The hosts whose every link is lost; one of several is not missed."""
+    links = {(loss.name, loss.uplink) for loss in losses if loss.kind == "link"}
+    return frozenset(host for host, _ in links if all((host, uplink) in links for uplink in platform.uplinks))
+
+
+def datastores_lost(losses: Collection[Loss], copies: Mapping[str, Iterable[str]]) -> frozenset[str]:
+    """The datastores that fail as a whole, or that no copy is left of."""
+    sections = {loss.name for loss in losses if loss.kind == "section"}
+    without_copy = (name for name, held in copies.items() if sections and set(held) <= sections)
+    return frozenset((*without_copy, *(loss.name for loss in losses if loss.kind == "datastore")))

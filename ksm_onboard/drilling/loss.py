@@ -1,8 +1,8 @@
-"""What a drill takes away: a fire section, a host, a datastore, one network link of a host."""
+"""What a drill takes away: fire sections, hosts, datastores, single network links of hosts, in any combination."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Literal
 
@@ -43,6 +43,22 @@ class Loss(BaseModel):
             "datastore": f"Ausfall des Datastores {self.name}",
             "link": f"Ausfall der Netzanbindung {self.uplink} des Hosts {self.name}",
         }[self.kind]
+
+
+def named(losses: Sequence[Loss]) -> str:
+    """Several losses at once, as they are written: ``section-a + datastore:gra-local-b``."""
+    return " + ".join(map(str, losses))
+
+
+def in_words(losses: Sequence[Loss]) -> str:
+    """Several losses at once, for the protocol, in German."""
+    return ", zugleich ".join(loss.in_words() for loss in losses)
+
+
+def parse_losses(texts: Iterable[str], plan: Plan, datastores: Iterable[str]) -> tuple[Loss, ...]:
+    """Everything that is lost at once, each once and in an order of its own. Raises UnknownLossError."""
+    known = tuple(datastores)
+    return tuple(sorted({parse_loss(text, plan, known) for text in texts}, key=str))
 
 
 def parse_loss(text: str, plan: Plan, datastores: Iterable[str]) -> Loss:

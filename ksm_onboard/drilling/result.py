@@ -1,4 +1,4 @@
-"""What a drill (or a forecast) found, kept for the hand-over protocol: the newest of each loss."""
+"""What a drill (or a forecast) found, kept for the hand-over protocol: the newest of each combination of losses."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Return(_Part):
 
 
 class DrillResult(_Part):
-    """One drill of one member.
+    """One drill of one member; ``losses`` is what was lost at once.
 
     ``fates``: what was to be expected of the member's machines; ``elsewhere`` counts the outcomes of all others.
     ``services`` is empty in a forecast, ``returns`` is in the order of the first answer. ``displaced`` names servers
@@ -48,7 +48,7 @@ class DrillResult(_Part):
     """
 
     member: str
-    loss: Loss
+    losses: tuple[Loss, ...]
     at: datetime
     simulated: bool
     forecast_only: bool
@@ -106,9 +106,10 @@ def expected_services(services: Sequence[ItServicePlan], fates: Iterable[Fate]) 
 
 
 def save_result(result: DrillResult, folder: Path) -> Path:
-    """Keep ``result`` in place of an older one of the same loss and kind; returns its file."""
+    """Keep ``result`` in place of an older one of the same losses and kind; returns its file."""
     kind = "forecast" if result.forecast_only else "drill"
-    path = folder / f"{kind}-{str(result.loss).replace(':', '-').replace('/', '-')}.json"
+    what = "+".join(str(loss).replace(":", "-").replace("/", "-") for loss in result.losses)
+    path = folder / f"{kind}-{what}.json"
     write_atomically(path, result.model_dump_json(indent=2) + "\n")
     return path
 

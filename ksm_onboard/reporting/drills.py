@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict
 
+from ksm_onboard.drilling.loss import in_words
 from ksm_onboard.drilling.result import DrillResult
 from ksm_onboard.planning.plan import Plan
 
@@ -30,7 +31,7 @@ class DrilledService(_Part):
 
 
 class Drill(_Part):
-    """The newest drill, or forecast of one, of each loss; ``kept``: nothing is left to be done."""
+    """The newest drill, or forecast of one, of each combination of losses; ``kept``: nothing is left to be done."""
 
     what: str
     at: datetime
@@ -45,7 +46,7 @@ def drills(results: Sequence[DrillResult], zone: ZoneInfo) -> tuple[Drill, ...]:
     """The kept results as the protocol shows them."""
     return tuple(
         Drill(
-            what=result.loss.in_words(),
+            what=in_words(result.losses),
             at=result.at.astimezone(zone),
             forecast_only=result.forecast_only,
             services=tuple(_services(result)),
@@ -64,9 +65,13 @@ def open_points(plan: Plan, results: Sequence[DrillResult]) -> Iterator[tuple[st
             what = "Vorhersage" if result.forecast_only else "Schwenktest"
             yield (
                 "Schwenktest",
-                f"{result.loss.in_words()} ({what}): {'; '.join(_remarks(result)) or 'nicht bestanden'}",
+                f"{in_words(result.losses)} ({what}): {'; '.join(_remarks(result)) or 'nicht bestanden'}",
             )
-    tried = {result.loss.name for result in results if result.loss.kind == "section" and not result.forecast_only}
+    tried = {
+        result.losses[0].name
+        for result in results
+        if not result.forecast_only and [loss.kind for loss in result.losses] == ["section"]
+    }
     missing = [section.name for section in plan.platform.sections if section.key not in tried]
     if plan.member.pairs and missing:
         yield "Ausstehend", f"Ausfall erproben (Schwenktest): {', '.join(missing)}."

@@ -342,7 +342,9 @@ class _Reader:
                 )
 
 
-def _vm(vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies: Mapping[str, AppliedPolicy]) -> VmFacts:
+def _vm(
+    vm: Found, names: _Names, tags: Mapping[str, tuple[str, ...]], policies: Mapping[str, AppliedPolicy]
+) -> VmFacts:
     return VmFacts(
         name=str(vm.get("name")),
         folder=_named(vm.get("parent"), names.folders) or "",

@@ -1,4 +1,4 @@
-"""Losing things of an onboarded Grabow and watching its services, by the command that a person uses.
+"""Losing things of an onboarded Grabow: sections, hosts, datastores, links, one by one and together.
 
 Runs before the other tests of the shared Grabow, which take it apart; afterwards everything is in its place again.
 """
@@ -6,13 +6,26 @@ Runs before the other tests of the shared Grabow, which take it apart; afterward
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from pyVim.task import WaitForTask
+from pyVmomi import vim
 
-from .conftest import Checkout
+from ksm_onboard.connection import load_connection
+from ksm_onboard.lab.losses import Control, Losable, Section
+from ksm_onboard.vcenter import collect, session
+
+from .conftest import LAB, Checkout
+from .test_onboard import on_host
 
 pytestmark = pytest.mark.lab
+
+DB01, DB02 = "10.64.11.11", "10.64.11.12"
+TYPES: Any = vim  # its constructors have no types
 
 
 def drill(checkout: Checkout, what: str, *, code: int) -> dict[str, Any]:
@@ -33,6 +46,36 @@ def lost(result: dict[str, Any]) -> set[str]:
     return {fate["machine"] for fate in result["fates"] if fate["outcome"] == "lost"}
 
 
+@contextmanager
+def without(what: Losable) -> Iterator[None]:
+    """It is lost while the block lasts, and HA has done what it can when it begins."""
+    control = Control.of(LAB)
+    control.lose(what)
+    try:
+        control.settled()
+        yield
+    finally:
+        control.restore(what)
+        control.settled()
+
+
+def eventually(attempt: Callable[[], str], expected: str) -> None:
+    """A server that has just been started refuses for a while."""
+    deadline, seen = time.monotonic() + 300, ""
+    while time.monotonic() < deadline:
+        try:
+            if (seen := attempt()) == expected:
+                return
+        except AssertionError as refused:
+            seen = str(refused)
+        time.sleep(1)
+    raise AssertionError(f"expected {expected!r}, last seen: {seen}")
+
+
+def sql(checkout: Checkout, server: str, statement: str) -> str:
+    return on_host(checkout, server, f"sudo -u postgres psql -qAtX -d fachdaten -c '{statement}'").strip()
+
+
 def test_section_a_everything_comes_back_within_its_time(checkout: Checkout, onboarded: dict[str, Any]) -> None:
     result = drill(checkout, "section-a", code=0)
     assert lost(result) == set()
@@ -46,17 +89,53 @@ def test_section_a_everything_comes_back_within_its_time(checkout: Checkout, onb
     assert order.index("gra-dns01") < order.index("gra-file01") > order.index("gra-db01")
 
 
-def test_a_mirrored_datastore_that_fails_as_a_whole_breaks_promises(
+def test_what_is_written_without_section_a_is_kept_and_copied(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    sql(checkout, DB01, "create table if not exists drill (what text)")
+    with without(Section("A")):
+        eventually(lambda: sql(checkout, DB01, "insert into drill values (1) returning what"), "1")
+    eventually(lambda: sql(checkout, DB01, "select distinct what from drill"), "1")
+    eventually(lambda: sql(checkout, DB02, "select distinct what, pg_is_in_recovery() from drill"), "1|t")
+    sql(checkout, DB01, "drop table drill")
+
+
+def test_a_datastore_of_one_section_takes_only_the_second_copy(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    result = drill(checkout, "datastore:gra-local-b", code=0)
+    assert lost(result) == {"gra-db02"}
+    assert set(outcomes(result).values()) == {"stayed"}
+    [reading] = [service for service in result["services"] if service["key"] == "fachdaten-read"]
+    assert reading["left"] == ["gra-db01"]
+
+
+def test_a_host_of_one_section_while_a_link_of_the_other_is_lost(checkout: Checkout, onboarded: dict[str, Any]) -> None:
+    home = next(m.host for m in Control.of(LAB).state().machines if m.name == "gra-db01")
+    assert checkout.ksm("lab", "lose", "--link", "sn-esx-b01/uplink1").returncode == 0
+    try:
+        result = drill(checkout, f"host:{home}", code=0)
+        assert outcomes(result)["fachdaten-write"] == "returned"
+    finally:
+        assert checkout.ksm("lab", "restore").returncode == 0
+    assert set(outcomes(drill(checkout, "link:sn-esx-b01/uplink2", code=0)).values()) == {"stayed"}
+
+
+def test_a_service_that_is_cheated_into_one_section_fails_the_drill(
     checkout: Checkout, onboarded: dict[str, Any]
 ) -> None:
-    """No mirror helps against that: the drill fails, and says what is lost."""
-    result = drill(checkout, "datastore:gra-gold-mirrored-a", code=4)
-    assert lost(result) == {"gra-db01", "gra-file01"}
+    """Somebody turns the rule that prefers section A into one that demands it: HA may not leave it any more."""
+    prefer(checkout, "grabow-in-section-a", mandatory=True)
+    try:
+        result = drill(checkout, "section-a", code=4)
+    finally:
+        prefer(checkout, "grabow-in-section-a", mandatory=False)
     broken = {service["key"] for service in result["services"] if service["kept"] is False}
     assert broken == {"fachdaten-write", "gra-file01"}
+    assert {"gra-db01", "gra-file01"} <= lost(result)
+    assert checkout.ksm("verify", "grabow").returncode == 0
 
 
-def test_one_link_of_a_host_is_not_missed(checkout: Checkout, onboarded: dict[str, Any]) -> None:
-    result = drill(checkout, "link:sn-esx-a01/uplink1", code=0)
-    assert set(outcomes(result).values()) == {"stayed"}
-    assert result["returns"] == []
+def prefer(checkout: Checkout, name: str, *, mandatory: bool) -> None:
+    with session(load_connection(checkout.state / "connection.yaml")) as instance:
+        [cluster] = collect(instance, vim.ClusterComputeResource, ["configurationEx"])
+        [rule] = [rule for rule in cluster.get("configurationEx").rule if rule.name == name]
+        rule.mandatory = mandatory
+        change = TYPES.cluster.ConfigSpecEx(rulesSpec=[TYPES.cluster.RuleSpec(operation="edit", info=rule)])
+        WaitForTask(cluster.ref.ReconfigureComputeResource_Task(change, modify=True))

@@ -61,12 +61,12 @@ def without_tag(standing: Standing, ref: vim.ManagedEntity, tag: str) -> Iterato
     target = {"object_id": {"type": "Datastore", "id": moid(ref)}}
     with rest_session(standing.connection.vcenter) as rest:
         tags = {rest.get(f"com/vmware/cis/tagging/tag/id:{id_}")["name"]: id_ for id_ in rest.get(_TAGS)}
-        association = f"com/vmware/cis/tagging/tag-association/id:{tags[tag]}?~action="
-        rest.post(f"{association}detach", target)
+        association = f"{rest.root}com/vmware/cis/tagging/tag-association/id:{tags[tag]}?~action="
+        rest.web.post(f"{association}detach", json=target).raise_for_status()
         try:
             yield
         finally:
-            rest.post(f"{association}attach", target)
+            rest.web.post(f"{association}attach", json=target).raise_for_status()
 
 
 def test_what_was_provisioned_is_what_was_planned(standing: Standing) -> None:

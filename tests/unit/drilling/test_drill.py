@@ -13,7 +13,7 @@ from ksm_onboard.drilling import drill as drill_module
 from ksm_onboard.drilling import watching as watching_module
 from ksm_onboard.drilling.drill import drill, foretell
 from ksm_onboard.drilling.inventory import Host, Inventory, Machine
-from ksm_onboard.drilling.loss import Loss, UnknownLossError, parse_loss
+from ksm_onboard.drilling.loss import Loss, UnknownLossError, named, parse_loss, parse_losses
 from ksm_onboard.drilling.result import DrillResult, load_results, save_result
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.planning.it_services import it_services
@@ -117,7 +117,9 @@ class World:
         )
 
     def drill(self, connection: Connection) -> DrillResult:
-        return drill(connection, self.plan, SECTION_A, self, now=NOW, progress=Silent(), read=self.read, ask=self.ask)
+        return drill(
+            connection, self.plan, (SECTION_A,), self, now=NOW, progress=Silent(), read=self.read, ask=self.ask
+        )
 
 
 def test_what_is_lost_comes_back_and_is_judged(plan: Plan, connection: Connection) -> None:
@@ -167,6 +169,25 @@ def test_a_drill_that_fails_gives_everything_back(
     assert world.given_back == [SECTION_A]
 
 
+def test_what_cannot_be_lost_gives_back_what_was_lost_before_it(
+    plan: Plan, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, section_b = World(plan), Loss(kind="section", name="B")
+    losing = world.lose
+
+    def only_a(loss: Loss) -> None:
+        if loss == section_b:
+            raise NotReadyError("no")
+        losing(loss)
+
+    monkeypatch.setattr(world, "lose", only_a)
+    with pytest.raises(NotReadyError):
+        drill(
+            connection, plan, (SECTION_A, section_b), world, now=NOW, progress=Silent(), read=world.read, ask=world.ask
+        )
+    assert SECTION_A in world.given_back
+
+
 def test_nothing_is_lost_where_something_is_silent_already(plan: Plan, connection: Connection) -> None:
     world = World(plan)
     mute = plan.member.servers[0].name
@@ -177,7 +198,7 @@ def test_nothing_is_lost_where_something_is_silent_already(plan: Plan, connectio
         )
 
     with pytest.raises(NotReadyError, match=mute):
-        drill(connection, plan, SECTION_A, world, now=NOW, progress=Silent(), read=world.read, ask=ask)
+        drill(connection, plan, (SECTION_A,), world, now=NOW, progress=Silent(), read=world.read, ask=ask)
     assert world.lost == []
 
 
@@ -189,7 +210,7 @@ def test_nothing_is_lost_where_a_host_is_away_or_a_server_is_off(plan: Plan, con
             drill(
                 connection,
                 plan,
-                SECTION_A,
+                (SECTION_A,),
                 world,
                 now=NOW,
                 progress=Silent(),
@@ -226,7 +247,7 @@ def test_a_forecast_is_kept_beside_a_drill(
 ) -> None:
     world = World(plan)
     monkeypatch.setattr(drill_module, "read_inventory", lambda *_: world.read())
-    told = foretell(connection, plan, SECTION_A, now=NOW)
+    told = foretell(connection, plan, (SECTION_A,), now=NOW)
     assert told.forecast_only and not told.services
     save_result(told, tmp_path)
     save_result(world.drill(connection), tmp_path)
@@ -247,6 +268,12 @@ def test_a_forecast_is_kept_beside_a_drill(
 )
 def test_a_loss_is_read(plan: Plan, text: str, expected: Loss) -> None:
     assert parse_loss(text, plan, ["mirror"]) == expected
+
+
+def test_several_losses_are_one_result_whatever_their_order(plan: Plan) -> None:
+    texts = ["section-a", "datastore:mirror", "section-A"]
+    assert parse_losses(texts, plan, ["mirror"]) == parse_losses(reversed(texts), plan, ["mirror"])
+    assert named(parse_losses(texts, plan, ["mirror"])) == "datastore:mirror + section-a"
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ from ksm_onboard.drilling.loss import Loss
 from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import Plan, PlatformPlan
 from ksm_onboard.project import find_project
+from ksm_onboard.verifying.cluster_settings import Settings
 from ksm_onboard.verifying.vcenter_facts import ClusterFacts, RuleFacts
 
-SECTION_A = Loss(kind="section", name="A")
+SECTION_A = (Loss(kind="section", name="A"),)
 HOSTS = ("sn-esx-a01", "sn-esx-a02", "sn-esx-b01", "sn-esx-b02")
 COPIES = {"mirror": ("A", "B"), "local-a": ("A",), "local-b": ("B",)}
 
@@ -93,14 +94,68 @@ def test_what_lies_in_one_section_only_is_lost_with_it_and_stays_with_the_other(
 
 def test_a_lost_datastore_stops_what_lies_on_it_and_nothing_else(platform: PlatformPlan) -> None:
     seen = inventory(machine("file01", "sn-esx-a01"), machine("db02", "sn-esx-b01", datastores=("local-b",)))
-    found = fates(forecast(seen, Loss(kind="datastore", name="local-b"), platform, COPIES))
+    found = fates(forecast(seen, (Loss(kind="datastore", name="local-b"),), platform, COPIES))
     assert (found["file01"].outcome, found["db02"].outcome) == ("stays", "lost")
 
 
 def test_one_link_of_two_stops_nothing(platform: PlatformPlan) -> None:
-    loss = Loss(kind="link", name="sn-esx-a01", uplink="uplink1")
-    [fate] = forecast(inventory(machine("file01", "sn-esx-a01")), loss, platform, COPIES)
+    losses = (Loss(kind="link", name="sn-esx-a01", uplink="uplink1"),)
+    [fate] = forecast(inventory(machine("file01", "sn-esx-a01")), losses, platform, COPIES)
     assert fate.outcome == "stays"
+
+
+def link(host: str, uplink: str) -> Loss:
+    return Loss(kind="link", name=host, uplink=uplink)
+
+
+def test_every_link_of_a_host_is_a_host(platform: PlatformPlan) -> None:
+    losses = (link("sn-esx-a01", "uplink1"), link("sn-esx-a01", "uplink2"), link("sn-esx-b01", "uplink1"))
+    found = fates(forecast(inventory(machine("a", "sn-esx-a01"), machine("b", "sn-esx-b01")), losses, platform, COPIES))
+    assert (found["a"].outcome, found["b"].outcome) == ("restarts", "stays")
+
+
+@pytest.mark.parametrize(
+    ("settings", "losses", "outcome"),
+    [
+        ({"ha_isolation_response": "none"}, (link("sn-esx-a01", "uplink1"), link("sn-esx-a01", "uplink2")), "lost"),
+        ({"ha_isolation_response": "none"}, SECTION_A, "restarts"),
+        (
+            {"ha_isolation_response": "none"},
+            (*SECTION_A, link("sn-esx-a01", "uplink1"), link("sn-esx-a01", "uplink2")),
+            "restarts",
+        ),
+        ({"ha_host_monitoring": "disabled"}, SECTION_A, "lost"),
+    ],
+)
+def test_ha_acts_only_as_it_is_set(
+    platform: PlatformPlan, settings: Settings, losses: tuple[Loss, ...], outcome: str
+) -> None:
+    seen = inventory(machine("file01", "sn-esx-a01"))
+    seen = seen.model_copy(update={"cluster": seen.cluster.model_copy(update={"settings": settings})})
+    [fate] = forecast(seen, losses, platform, COPIES)
+    assert fate.outcome == outcome and bool(fate.reason) is (outcome == "lost")
+
+
+def test_a_section_and_the_other_ones_storage_leave_nothing_of_a_pair(platform: PlatformPlan) -> None:
+    seen = inventory(
+        machine("db01", "sn-esx-a01"),
+        machine("db02", "sn-esx-b01", datastores=("local-b",)),
+        machine("dns02", "sn-esx-b01"),
+    )
+    losses = (*SECTION_A, Loss(kind="datastore", name="local-b"))
+    found = fates(forecast(seen, losses, platform, COPIES))
+    assert {name: fate.outcome for name, fate in found.items()} == {
+        "db01": "restarts",
+        "db02": "lost",
+        "dns02": "stays",
+    }
+
+
+def test_both_sections_are_everything(platform: PlatformPlan) -> None:
+    seen = inventory(machine("a", "sn-esx-a01"), machine("b", "sn-esx-b01"))
+    found = forecast(seen, (*SECTION_A, Loss(kind="section", name="B")), platform, COPIES)
+    assert [fate.outcome for fate in found] == ["lost", "lost"]
+    assert all("mirror" in fate.reason for fate in found)
 
 
 def test_a_lost_host_is_replaced_first_in_its_own_section(platform: PlatformPlan) -> None:
@@ -111,7 +166,7 @@ def test_a_lost_host_is_replaced_first_in_its_own_section(platform: PlatformPlan
         rules=(rule,),
         vm_groups={"grabow-a": ("file01",)},
     )
-    found = fates(forecast(seen, Loss(kind="host", name="sn-esx-a01"), platform, COPIES))
+    found = fates(forecast(seen, (Loss(kind="host", name="sn-esx-a01"),), platform, COPIES))
     assert found["file01"].host == "sn-esx-a02"
 
 

@@ -44,7 +44,7 @@ def service(key: str, outcome: str, *, kept: bool) -> ServiceVerdict:
 def result(section: str = "A", *services: ServiceVerdict, **changes: object) -> DrillResult:
     told = DrillResult(
         member="grabow",
-        loss=Loss(kind="section", name=section),
+        losses=(Loss(kind="section", name=section),),
         at=datetime(2027, 3, 1, 18, 0, tzinfo=UTC),
         simulated=True,
         forecast_only=False,
