@@ -90,6 +90,10 @@ Rule = Literal[
     "share-outside-data-disk",
     "pair-in-different-zones",
     "pair-of-different-levels",
+    "pair-of-different-work",
+    "pair-lopsided",
+    "level-lowered",
+    "standby-too-small",
     "pair-too-large",
     "pair-placed-together",
     "quorum-in-two-sections",
@@ -179,6 +183,7 @@ Rule = Literal[
     "waiver-too-long",
     "waiver-expired",
     "waiver-resource-unknown",
+    "waiver-too-broad",
     # what never changes
     "immutable-changed",
     "deployed-removed",
@@ -191,6 +196,8 @@ Rule = Literal[
     "hypervisor-twice",
     "sections-unequal",
     "ha-reserve",
+    "ha-response",
+    "uplink-single",
     "pools-overlap",
     # taking over a member's exports
     "table-unreadable",

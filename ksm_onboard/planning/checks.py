@@ -152,7 +152,35 @@ def check_platform(file: Loaded[PlatformDeclaration]) -> list[Finding]:
                 allowed=f"at least {needed}",
             )
         )
+    findings += _responses(platform, file)
+    if len(set(platform.vcenter.switch.uplinks)) < 2:
+        findings.append(
+            Finding(
+                rule="uplink-single",
+                place=file.place("vcenter", "switch", "uplinks"),
+                message="every host has one link to the network: with that, it is lost",
+                value=", ".join(platform.vcenter.switch.uplinks),
+                allowed="at least two different uplinks",
+            )
+        )
     return findings
+
+
+def _responses(platform: PlatformDeclaration, file: Loaded[PlatformDeclaration]) -> Iterator[Finding]:
+    """HA brings nothing back that it leaves where it is."""
+    ha = platform.high_availability
+    for field, value, allowed, what in (
+        ("isolation_response", ha.isolation_response, ("power-off", "shutdown"), "a host without network"),
+        ("storage_loss", ha.storage_loss, ("restart",), "a host without its storage"),
+    ):
+        if value not in allowed:
+            yield Finding(
+                rule="ha-response",
+                place=file.place("high_availability", field),
+                message=f"HA leaves VMs on {what}, where nobody can use them, instead of starting them elsewhere",
+                value=value,
+                allowed=", ".join(allowed),
+            )
 
 
 def check_catalogue(catalogue: Mapping[str, CatalogueEntry]) -> list[Finding]:
@@ -665,8 +693,13 @@ def _states_pair(layers: Merged, key: str, pair: str) -> bool:
 
 def wants_partner(scope: Scope, key: str) -> bool:
     """Whether the server's service level wants a partner: level 1, with very high availability also level 2."""
-    most = 2 if scope.declared.protection.availability == "very-high" else 1
-    return scope.declared.servers[key].service_level <= most and scope.file.is_sound("servers", key, "service_level")
+    level = scope.declared.servers[key].service_level
+    return level <= partner_level(scope) and scope.file.is_sound("servers", key, "service_level")
+
+
+def partner_level(scope: Scope) -> int:
+    """The lowest service level that wants a partner."""
+    return 2 if scope.declared.protection.availability == "very-high" else 1
 
 
 def without_partner(scope: Scope, keys: Sequence[str]) -> str:

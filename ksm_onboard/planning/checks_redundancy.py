@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from ksm_onboard.declaration.findings import Finding
+from ksm_onboard.declaration.findings import Finding, Place
 from ksm_onboard.declaration.models import ServerRole
 from ksm_onboard.declaration.source import Loc
-from ksm_onboard.planning.checks import Scope, binding
+from ksm_onboard.planning.checks import Scope, binding, partner_level, wants_partner
 from ksm_onboard.planning.member_plan import placed
 from ksm_onboard.planning.placement import bound_sections, section_of_tier
 
@@ -25,6 +25,7 @@ def check_redundancy(scope: Scope) -> Iterator[Finding]:
     yield from _groups(scope)
     yield from _writing(scope)
     yield from _roles(scope)
+    yield from _levels(scope)
     yield from _sizes(scope)
 
 
@@ -53,7 +54,10 @@ def _groups(scope: Scope) -> Iterator[Finding]:
                 value=", ".join(f"{key}: {level}" for key, level in levels.items()),
                 allowed="one level: both do the same work",
             )
+        yield from _different_work(scope, pair, keys)
+        yield from _standby_disks(scope, pair, keys)
         yield from _together(scope, pair, keys)
+        yield from _lopsided(scope, pair, keys)
         hosts = {section: len(place.hosts) for section, place in platform.sections.items()}
         smallest = min(hosts, key=lambda section: hosts[section])
         if len(keys) > hosts[smallest] and not scope.platform_file.mentions("sections"):
@@ -103,6 +107,99 @@ def _together(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
         hint="no server is moved by itself; let one go to the other section: ksm-onboard allocate "
         f"{scope.member.key} --release sections.{scope.server_name(last)}",
     )
+
+
+def _lopsided(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
+    """Three and more may stand in one section without all of them doing so."""
+    sections = placed(scope.record, scope.declared, scope.platform)
+    held = Counter(sections[key] for key in keys)
+    section, most = held.most_common(1)[0]
+    if len(held) < 2 or most <= (len(keys) + 1) // 2:
+        return  # all in one section: told as such
+    yield Finding(
+        rule="pair-lopsided",
+        place=scope.member.nearest(*binding(scope, [key for key in keys if sections[key] == section])),
+        message=f"of the {len(keys)} servers of '{pair}' {most} stand in fire section {section}: "
+        "lost with it, the rest cannot do their work",
+        value=", ".join(f"{key}: {sections[key]}" for key in keys),
+        allowed=f"at most {(len(keys) + 1) // 2} in one section",
+        hint="leave section out and let the plan spread them; one that was placed moves only by "
+        f"ksm-onboard allocate {scope.member.key} --release sections.SERVER",
+    )
+
+
+def _different_work(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
+    """A partner in name only: it runs something else."""
+    servers = {key: scope.declared.servers[key] for key in keys}
+    on_servers = {key for key, entry in scope.catalogue.items() if entry.application.component == "server"}
+    known = {"applications": on_servers, "template": set(scope.platform.templates)}
+    for field, what in (
+        ("applications", "run different applications"),
+        ("template", "are made from different templates"),
+    ):
+        values = {key: _names(getattr(server, field)) for key, server in servers.items()}
+        sound = all(scope.file.is_whole("servers", key, field) for key in keys)
+        if len(set(values.values())) < 2 or not sound or not frozenset().union(*values.values()) <= known[field]:
+            continue  # what there is not is told as such
+        if len({server.role for server in servers.values()}) > 1:
+            continue  # this too
+        yield Finding(
+            rule="pair-of-different-work",
+            place=scope.member.nearest(*(("servers", key, field) for key in reversed(keys))),
+            message=f"the servers of the pair '{pair}' {what}: the one does not do what the other did",
+            value="; ".join(f"{key}: {', '.join(sorted(names)) or 'none'}" for key, names in values.items()),
+            allowed=f"the same {field} on each",
+        )
+
+
+def _names(value: str | tuple[str, ...]) -> frozenset[str]:
+    return frozenset((value,) if isinstance(value, str) else value)
+
+
+def _standby_disks(scope: Scope, pair: str, keys: list[str]) -> Iterator[Finding]:
+    """A standby holds all that the first server holds."""
+    servers = [scope.declared.servers[key] for key in keys]
+    if any(server.role != "database" for server in servers):
+        return
+    if all(database.pair != pair for database in scope.declared.databases.values()):
+        return
+    needed, *sizes = (sum(disk.size_gib for disk in server.disks.values()) for server in servers)
+    for key, size in zip(keys[1:], sizes, strict=True):
+        if not 0 < size < needed:
+            continue  # without any data disk: told as such
+        disks = scope.declared.servers[key].disks
+        yield Finding(
+            rule="standby-too-small",
+            place=scope.member.nearest(*(("servers", key, "disks", disk, "size_gib") for disk in disks)),
+            message=f"{scope.server_name(key)} keeps the copy of {scope.server_name(keys[0])}, "
+            f"and has {size} GiB of data disks for its {needed}: the copy ends when they are full",
+            value=f"{size} GiB",
+            allowed=f"at least {needed} GiB",
+        )
+
+
+def _levels(scope: Scope) -> Iterator[Finding]:
+    """What every member of the kind has in pairs for its service level does not lose its partner by a lower one."""
+    if (layers := scope.member.layers) is None:
+        return
+    lowered: dict[tuple[Place, int], list[str]] = defaultdict(list)
+    for key in scope.declared.servers:
+        loc = ("servers", key, "service_level")
+        level = next((origin.value for origin in layers.origins(loc)[1:] if origin.layer.name == "archetype"), None)
+        if not isinstance(level, int) or level > partner_level(scope) or wants_partner(scope, key):
+            continue
+        if scope.file.is_sound(*loc):
+            lowered[scope.member.nearest(loc), level].append(key)
+    for (place, level), keys in lowered.items():
+        now = scope.declared.servers[keys[0]].service_level
+        yield Finding(
+            rule="level-lowered",
+            place=place,
+            message=f"{', '.join(map(scope.server_name, keys))}: service level {level} for every member of the kind "
+            f"{scope.declared.member.kind}, which needs a partner; here it is {now}",
+            value=str(now),
+            allowed=str(level),
+        )
 
 
 def _writing(scope: Scope) -> Iterator[Finding]:

@@ -71,6 +71,27 @@ def check_waived_resources(scope: Scope, plan: MemberPlan) -> list[Finding]:
     """Waivers of things that the member does not have."""
     names = resource_names(plan)
     return [
+        *_too_broad(scope, plan),
+        *_of_nothing(scope, plan, names),
+    ]
+
+
+def _too_broad(scope: Scope, plan: MemberPlan) -> Iterator[Finding]:
+    """A pattern that every server fits also excuses those that are declared tomorrow."""
+    for key, waiver in scope.declared.waivers.items():
+        if len(plan.servers) > 1 and all(fnmatchcase(server.name, waiver.resource) for server in plan.servers):
+            yield Finding(
+                rule="waiver-too-broad",
+                place=scope.file.place("waivers", key, "resource"),
+                message=f"the waiver {key} is of '{waiver.resource}': that is every server of {plan.key}, "
+                "and every one that is still to come",
+                value=waiver.resource,
+                allowed="the name of what is excused, or a pattern that only its like fit",
+            )
+
+
+def _of_nothing(scope: Scope, plan: MemberPlan, names: frozenset[str]) -> list[Finding]:
+    return [
         Finding(
             rule="waiver-resource-unknown",
             place=scope.file.place("waivers", key, "resource"),

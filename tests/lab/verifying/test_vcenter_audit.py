@@ -189,15 +189,16 @@ def test_every_disk_has_its_policy_and_lies_on_a_datastore_of_its_tier(standing:
 
 def test_disks_on_storage_that_lost_its_tier_are_found(standing: Standing) -> None:
     """vCenter itself says so, for each disk and for the VM's own files."""
-    before, name = differences(standing), "gra-local-b"
+    before, name = differences(standing), "gra-silver-mirrored-b"
     with session(standing.connection) as instance:
         [store] = [s.ref for s in collect(instance, vim.Datastore, ["name"]) if s.get("name") == name]
-    with without_tag(standing, store, "local-b"):
+    with without_tag(standing, store, "silver-mirrored"):
         found = added(standing, before)
-    assert ("different", "storage", name, "tag ksm-storage-tier", "local-b", "none") in found
+    assert ("different", "storage", name, "tag ksm-storage-tier", "silver-mirrored", "none") in found
     said = {(object_, *rest) for kind, area, object_, *rest in found if object_ != name}
     objects = {disk for disk, *_ in said}
-    assert {"gra-db02", "gra-db02: system", "gra-db02: data"} <= objects
+    assert {"gra-db02", "gra-db02: system"} <= objects
+    assert not {"gra-db01", "gra-db01: system", "gra-db02: pgdata"} & objects
     assert {tuple(rest) for _, *rest in said} == {("policy_compliance", "compliant", "nonCompliant")}
     assert added(standing, before) == []
 

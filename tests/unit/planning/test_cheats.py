@@ -98,7 +98,7 @@ def declared(checkout: Project, grabow: Path, servers: str) -> list[tuple[str, s
         ),
         (
             "  db03: {role: database, zone: database, pair: database, cpus: 1, memory_gib: 1, service_level: 2,"
-            " disks: {pgdata: {size_gib: 9, tier: gold-mirrored, mount: /srv/postgresql}}}",
+            " disks: {pgdata: {size_gib: 100, tier: gold-mirrored, mount: /srv/postgresql}}}",
             "quorum-in-two-sections",
             "of the 3 servers of 'database' one of the two fire sections holds 2",
         ),
@@ -107,6 +107,31 @@ def declared(checkout: Project, grabow: Path, servers: str) -> list[tuple[str, s
             f"  xa: {{{APP}, pair: x, address: 10.64.10.90}}\n  xb: {{{APP}, pair: x, address: 10.64.10.90}}",
             "address-twice",
             "10.64.10.90",
+        ),
+        (  # a partner that does something else
+            "  app02: {applications: []}",
+            "pair-of-different-work",
+            "the servers of the pair 'application' run different applications",
+        ),
+        (
+            f"  xa: {{{APP}, pair: x}}\n  xb: {{{APP}, pair: x, template: windows-server-2022}}",
+            "pair-of-different-work",
+            "the servers of the pair 'x' are made from different templates",
+        ),
+        (  # a copy that ends when its disk is full
+            "  db02: {disks: {pgdata: {size_gib: 10}}}",
+            "standby-too-small",
+            "gra-db02 keeps the copy of gra-db01, and has 10 GiB of data disks for its 100",
+        ),
+        (  # all but one of a group in one section
+            f"  x: {{{APP}, count: 4, pair: x}}\n  x01: {{section: A}}\n  x02: {{section: A}}\n  x03: {{section: A}}",
+            "pair-lopsided",
+            "of the 4 servers of 'x' 3 stand in fire section A",
+        ),
+        (  # no partner needed any more, by a figure
+            "  dns: {service_level: 4}",
+            "level-lowered",
+            "gra-dns01, gra-dns02: service level 1 for every member of the kind stadt, which needs a partner",
         ),
         (  # names of datastores are given out, never declared
             "  file01: {disks: {data: {datastore: zoo-gold-mirrored-a}}}",
@@ -179,6 +204,37 @@ def test_arrays_that_only_look_mirrored(checkout: Project, old: str, new: str, r
     assert text.count(old) == 1
     platform.write_text(text.replace(old, new), encoding="utf-8")
     assert [finding.rule for finding in Declarations(checkout).findings()] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("isolation_response: power-off", "isolation_response: none", "ha-response"),
+        ("storage_loss: restart", "storage_loss: warn", "ha-response"),
+        ("uplinks: [uplink1, uplink2]", "uplinks: [uplink1]", "uplink-single"),
+        ("uplinks: [uplink1, uplink2]", "uplinks: [uplink1, uplink1]", "uplink-single"),
+        ("reserved_percent: 50", "reserved_percent: 40", "ha-reserve"),
+        ("hosts: [sn-esx-b01, sn-esx-b02", "hosts: [sn-esx-a01, sn-esx-b02", "hypervisor-twice"),
+    ],
+)
+def test_a_data_centre_that_only_looks_available(checkout: Project, old: str, new: str, rule: str) -> None:
+    platform = checkout.stacks / "schwerin.yaml"
+    text = platform.read_text("utf-8")
+    assert text.count(old) == 1
+    platform.write_text(text.replace(old, new), encoding="utf-8")
+    assert [finding.rule for finding in Declarations(checkout).findings()] == [rule]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rules"), [("*", ["waiver-too-broad"]), ("gra-*", ["waiver-too-broad"]), ("gra-dns*", [])]
+)
+def test_a_waiver_of_everything(checkout: Project, grabow: Path, pattern: str, rules: list[str]) -> None:
+    waiver = (
+        f'waivers:\n  alles: {{rule: level-1-partner, resource: "{pattern}", reason: Wird bald nachgezogen., '
+        "owner: Leitung IT, granted: 2026-11-23, expires: 2027-01-31}\n\n"
+    )
+    grabow.write_text(grabow.read_text("utf-8").replace("departments:", f"{waiver}departments:", 1), encoding="utf-8")
+    assert [finding.rule for finding in Declarations(checkout).findings()] == rules
 
 
 MIGRATION = """compute: {memory_gib: 128}
