@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from ksm_onboard.certificates import machine_certificates_dir
 from ksm_onboard.configuring.inventory import render_inventory, secrets_dir, simulated_windows_dir, write_inventory
 from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
@@ -60,6 +61,7 @@ def main(number: int) -> None:
             outputs={"servers": {s.name: {"address": str(s.address)} for s in plan.member.servers}},
             host_keys=dict.fromkeys(shared, "ssh-ed25519 AAAA"),
             secrets=secrets_dir(project, connection, "grabow"),
+            machine_certificates=machine_certificates_dir(project, connection),
         )
         write_inventory(project, "grabow", files)
         cores = os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Certificates of the data centre's own services, signed by an authority below the root that machines trust.
+"""Certificates of the data centre's own services and of its machines, signed by an authority below the root.
 
 The authority belongs to the connection (``trust.issuing``): the lab makes its own, a real data centre names
 the one that its administration set up for the toolkit. The root's key is never needed here.
@@ -28,6 +28,9 @@ _VALID_FOR = timedelta(days=397)
 _PRIVATE = 0o600
 
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+Purposes = tuple[x509.ObjectIdentifier, ...]
+_SERVER: Purposes = (ExtendedKeyUsageOID.SERVER_AUTH,)
+_CLIENT_AND_SERVER: Purposes = (ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,20 @@ class ServiceCertificate:
     key: Path
 
 
+@dataclass(frozen=True)
+class MachineIdentity:
+    """Who a machine is to services of the data centre: whose it is (``member``), its full name, and its addresses."""
+
+    member: str
+    fqdn: str
+    addresses: tuple[IPv4Address, ...]
+
+
+def machine_certificates_dir(project: Project, connection: Connection) -> Path:
+    """Where machines' certificates are kept: ``<fqdn>.pem`` (with the authority that signed it) and ``<fqdn>.key``."""
+    return connection.state_dir(project) / "certificates" / "machines"
+
+
 def ensure_service_certificate(
     project: Project, connection: Connection, names: tuple[str, ...], addresses: Iterable[IPv4Address]
 ) -> ServiceCertificate:
@@ -46,17 +63,38 @@ def ensure_service_certificate(
     Kept in the connection's state; made anew when it is about to expire, or names, addresses or the authority
     changed. Raises NotReadyError if the connection has no authority that signs, or a broken or expired one.
     """
-    authority, authority_key = _authority(connection)
     folder = connection.state_dir(project) / "certificates"
-    files = ServiceCertificate(folder / f"{names[0]}.pem", folder / f"{names[0]}.key")
-    wanted = subject_names(names, addresses)
-    if files.key.exists() and _serves(files.chain, wanted, authority):
+    return _ensure(folder, common_name(names[0]), subject_names(names, addresses), _SERVER, _authority(connection))
+
+
+def ensure_machine_certificates(project: Project, connection: Connection, machines: Iterable[MachineIdentity]) -> None:
+    """Machines' certificates, by which they prove who they are, both as clients and as servers.
+
+    The subject names the machine (CN) and whose it is (O), which is what log collectors go by. Kept, made anew and
+    refused as those of services are.
+    """
+    folder, authority = machine_certificates_dir(project, connection), _authority(connection)
+    for machine in machines:
+        subject = common_name(machine.fqdn, organisation=machine.member)
+        _ensure(folder, subject, subject_names((machine.fqdn,), machine.addresses), _CLIENT_AND_SERVER, authority)
+
+
+def _ensure(
+    folder: Path,
+    subject: x509.Name,
+    names: x509.SubjectAlternativeName,
+    purposes: Purposes,
+    authority: tuple[x509.Certificate, SigningKey],
+) -> ServiceCertificate:
+    name = names.get_values_for_type(x509.DNSName)[0]
+    files = ServiceCertificate(folder / f"{name}.pem", folder / f"{name}.key")
+    if files.key.exists() and _serves(files.chain, subject, names, authority[0]):
         return files
     key = ec.generate_private_key(ec.SECP256R1())
-    certificate = server_certificate(key, wanted, authority, authority_key, _VALID_FOR)
+    certificate = _signed(key, subject, names, purposes=purposes, signed_by=authority, valid_for=_VALID_FOR)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(files.key, private_pem(key), mode=_PRIVATE)
-    write_atomically(files.chain, public_pem(certificate) + public_pem(authority))
+    write_atomically(files.chain, public_pem(certificate) + public_pem(authority[0]))
     return files
 
 
@@ -86,13 +124,14 @@ def _authority(connection: Connection) -> tuple[x509.Certificate, SigningKey]:
     return certificate, key
 
 
-def _serves(file: Path, wanted: x509.SubjectAlternativeName, authority: x509.Certificate) -> bool:
+def _serves(file: Path, subject: x509.Name, wanted: x509.SubjectAlternativeName, authority: x509.Certificate) -> bool:
     try:
         certificate, *above = x509.load_pem_x509_certificates(file.read_bytes())
     except (OSError, ValueError):
         return False
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return names == wanted and above == [authority] and _valid_for_long(certificate)
+    as_wanted = names == wanted and certificate.subject == subject
+    return as_wanted and above == [authority] and _valid_for_long(certificate)
 
 
 def _valid_for_long(certificate: x509.Certificate) -> bool:
@@ -118,14 +157,27 @@ def server_certificate(
     valid_for: timedelta,
 ) -> x509.Certificate:
     """A server's certificate, never valid for longer than the authority that signs it."""
-    until = min(datetime.now(UTC) + valid_for, authority.not_valid_after_utc)
     subject = common_name(names.get_values_for_type(x509.DNSName)[0])
+    return _signed(key, subject, names, purposes=_SERVER, signed_by=(authority, authority_key), valid_for=valid_for)
+
+
+def _signed(
+    key: ec.EllipticCurvePrivateKey,
+    subject: x509.Name,
+    names: x509.SubjectAlternativeName,
+    *,
+    purposes: Purposes,
+    signed_by: tuple[x509.Certificate, SigningKey],
+    valid_for: timedelta,
+) -> x509.Certificate:
+    authority, authority_key = signed_by
+    until = min(datetime.now(UTC) + valid_for, authority.not_valid_after_utc)
     signed_with = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
         builder(subject, authority.subject, key, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(names, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signed_with), critical=False)
         .sign(authority_key, hashes.SHA256())
@@ -163,9 +215,10 @@ def usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def common_name(text: str) -> x509.Name:
-    """A subject of one name."""
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
+def common_name(text: str, *, organisation: str = "") -> x509.Name:
+    """A subject of one name, and the organisation that it belongs to, if any."""
+    belongs = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organisation)] if organisation else []
+    return x509.Name([*belongs, x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> str:

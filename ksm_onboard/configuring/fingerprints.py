@@ -1,8 +1,8 @@
 """Which machines need no run: those that are wanted as they were at their last finished run, and still the same ones.
 
 A host's fingerprint covers everything that a run over it would use: its variables and those of its groups, the roles
-and the playbook, and its ssh host key, which a machine that was built anew does not have any more. What a person
-changed by hand on the machine is not in it; a full run and the audit find that.
+and the playbook, its certificate, and its ssh host key, which a machine that was built anew does not have any more.
+What a person changed by hand on the machine is not in it; a full run and the audit find that.
 """
 
 from __future__ import annotations
@@ -25,8 +25,13 @@ Fingerprints = dict[str, str]
 """Host name → fingerprint."""
 
 
-def fingerprints(files: Mapping[str, str], host_keys: Mapping[str, str], roles: str) -> Fingerprints:
-    """Those of all hosts of an inventory. Pure; ``roles`` stands for the text of all roles (``text_of_roles``)."""
+def fingerprints(
+    files: Mapping[str, str], host_keys: Mapping[str, str], roles: str, certificates: Mapping[str, str]
+) -> Fingerprints:
+    """Those of all hosts of an inventory. Pure; ``roles`` stands for the text of all roles (``text_of_roles``).
+
+    ``certificates``: host name → the certificate that a run would give it.
+    """
     children = yaml.safe_load(files["hosts.yml"])["all"]["children"]
     groups: dict[str, set[str]] = {}
     where: dict[str, Any] = {}
@@ -36,6 +41,7 @@ def fingerprints(files: Mapping[str, str], host_keys: Mapping[str, str], roles: 
         host: _digest(
             roles,
             host_keys.get(host, ""),
+            certificates.get(host, ""),
             json.dumps(where[host], sort_keys=True),
             files.get("group_vars/all.yml", ""),
             *(f"{group}\n{files.get(f'group_vars/{group}.yml', '')}" for group in sorted(groups[host])),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import yaml
 
-from ksm_onboard.certificates import ServiceCertificate
+from ksm_onboard.certificates import MachineIdentity, ServiceCertificate
 from ksm_onboard.connection import Connection, WindowsAccess
 from ksm_onboard.declaration.models import AnyRole, CentralRole, DevicePlatform, SharedRole
 from ksm_onboard.errors import NotReadyError
@@ -26,6 +26,7 @@ from ksm_onboard.planning.backup import account_of, repositories_of
 from ksm_onboard.planning.central import published_addresses
 from ksm_onboard.planning.depot import in_order
 from ksm_onboard.planning.directory import computers_dn
+from ksm_onboard.planning.monitoring import Target, targets
 from ksm_onboard.planning.plan import (
     ApplicationPlan,
     BackupPlan,
@@ -65,6 +66,8 @@ SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
     "resolver": "resolver_servers",
     "time": "time_servers",
     "depot": "depot_servers",
+    "log-collector": "log_collectors",
+    "monitoring": "monitoring_servers",
     "reverse-proxy": "reverse_proxies",
     "directory": "directory_servers",
 }
@@ -76,6 +79,8 @@ MEMBERS_ZONES: Final = "/etc/unbound/members.d"
 """Where each member's own run says, on the central resolvers, who answers for its names."""
 DIRECTORY_CLIENTS: Final = "directory_clients"
 """The member's machines that people log in to with an account of the directory."""
+MONITORED: Final = "/etc/prometheus/targets.d"
+"""Where each member's own run says, on the monitoring machines, which of its servers are to be watched."""
 WEB_SERVER_APPLICATION: Final = "nginx"
 WEB_SERVERS: Final = "web_servers"
 NOT_IN_LAB: Final = "workstations_not_in_lab"
@@ -85,6 +90,7 @@ SIMULATED_WINDOWS: Final = "ksm_simulated_windows"
 """Ansible's connection to the lab's Windows workstations, which are simulated."""
 
 LOOPBACK: Final = IPv4Network("127.0.0.0/8")
+METRICS_PORT: Final = 9100
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def render_inventory(
     outputs: Mapping[str, Any],
     host_keys: Mapping[str, str],
     secrets: Path,
+    machine_certificates: Path,
     workstations: Collection[str] | None = None,
     withheld: Mapping[str, Collection[str]] | None = None,
     certificate: ServiceCertificate | None = None,
@@ -115,7 +122,8 @@ def render_inventory(
 
     ``outputs`` are the member stack's outputs; only what was provisioned can be configured.
     ``host_keys`` maps host names to ssh host keys ("ssh-ed25519 AAAA…"). ``secrets`` is the folder
-    that keeps generated passwords. ``workstations`` names the workplaces that exist; None means all;
+    that keeps generated passwords, ``machine_certificates`` the one with machines' certificates.
+    ``workstations`` names the workplaces that exist; None means all;
     the others, and all machines that do not run Linux, are listed in groups of their own that no play targets.
     ``withheld`` names applications that were taken back, and the workplaces that they are not given to.
     ``certificate`` is that of the names which the member publishes; needed only if there are any.
@@ -130,7 +138,7 @@ def render_inventory(
     present = tuple(w for w in known if workstations is None or w.name in workstations)
     absent = tuple(w for w in known if workstations is not None and w.name not in workstations)
     files: dict[str, Any] = {"hosts.yml": _hosts(member, connection, present, absent, (repositories, central))}
-    for group, variables in _group_variables(plan, connection, secrets).items():
+    for group, variables in _group_variables(plan, connection, secrets, machine_certificates).items():
         files[f"group_vars/{group}.yml"] = variables
     for server in _linux_servers(member):
         files[f"host_vars/{server.name}.yml"] = {
@@ -167,13 +175,15 @@ def render_platform_inventory(
     outputs: Mapping[str, Any],
     host_keys: Mapping[str, str],
     secrets: Path,
+    machine_certificates: Path,
     certificates: Mapping[str, ServiceCertificate] | None = None,
     depot: DepotSource | None = None,
 ) -> Files:
     """The files of the inventory of the data centre's own machines: physical ones, and the VMs of its stack.
 
     ``own`` is the VMs' plan, ``outputs`` are the platform stack's. In the lab, those machines are left out that do not
-    run. ``secrets`` is the folder that keeps generated passwords, ``certificates`` are those of VMs, by host name.
+    run. ``secrets`` is the folder that keeps generated passwords, ``machine_certificates`` the one with
+    machines' certificates, ``certificates`` are those of services, by the VM's host name.
     Raises NotReadyError if a planned VM was not provisioned, or with another address, or if a machine that its
     backups go to cannot be logged in to.
     """
@@ -195,7 +205,13 @@ def render_platform_inventory(
                 }
             }
         },
-        "group_vars/all.yml": _everywhere(platform.baseline, connection),
+        "group_vars/all.yml": {
+            **_everywhere(platform.baseline, connection),
+            **_log_forwarding(platform, connection, platform.dns_domain, machine_certificates),
+        },
+        "group_vars/servers.yml": _metrics_exporter(platform, platform.dns_domain, machine_certificates),
+        "group_vars/log_collectors.yml": _log_collector_variables(platform, machine_certificates),
+        "group_vars/monitoring_servers.yml": _monitoring_variables(platform, own, connection, machine_certificates),
         "group_vars/resolver_servers.yml": _resolver_variables(platform, connection),
         "group_vars/reverse_proxies.yml": {"reverse_proxy_listen_address": "{{ ansible_host }}"},
         "group_vars/time_servers.yml": {
@@ -312,6 +328,74 @@ def _controllers(platform: PlatformPlan, connection: Connection) -> list[Variabl
     ]
 
 
+def _log_forwarding(platform: PlatformPlan, connection: Connection, domain: str, certificates: Path) -> Variables:
+    """Where a machine sends its log, and how it proves there whose it is. Empty without log collectors."""
+    if not platform.baseline.log_servers:
+        return {}
+    return {
+        "machine_baseline_log_servers": [
+            str(connection.guests.reachable_at(address)) for address in platform.baseline.log_servers
+        ],
+        **_certificate("machine_baseline", domain, certificates),
+    }
+
+
+def _metrics_exporter(platform: PlatformPlan, domain: str, certificates: Path) -> Variables:
+    """How a server tells its metrics. Empty where nobody asks for them."""
+    if not platform.central_servers("monitoring"):
+        return {}
+    return {
+        "metrics_exporter_listen_address": "{{ ansible_host }}",
+        **_certificate("metrics_exporter", domain, certificates),
+    }
+
+
+def _log_collector_variables(platform: PlatformPlan, certificates: Path) -> Variables:
+    return {
+        "log_collector_listen_address": "{{ ansible_host }}",
+        "log_collector_retention_days": platform.baseline.log_retention_days,
+        **_certificate("log_collector", platform.dns_domain, certificates),
+    }
+
+
+def _monitoring_variables(
+    platform: PlatformPlan, own: Plan | None, connection: Connection, certificates: Path
+) -> Variables:
+    servers = platform.central_servers("monitoring")
+    return {
+        "monitoring_server_listen_address": "{{ ansible_host }}",
+        "monitoring_server_machines": [
+            {"name": server.fqdn, "address": str(connection.guests.reachable_at(server.address))} for server in servers
+        ],
+        "monitoring_server_retention_days": platform.baseline.metrics_retention_days,
+        "monitoring_server_backup_rpo_hours": sorted({found.rpo_hours for found in platform.backup_classes}),
+        "monitoring_server_targets_dir": MONITORED,
+        "monitoring_server_owner": platform.key,
+        "monitoring_server_targets": _watched(targets(own) if own is not None else (), connection, platform.key),
+        **_certificate("monitoring_server", platform.dns_domain, certificates),
+    }
+
+
+def _watched(machines: Iterable[Target], connection: Connection, owner: str) -> list[Variables]:
+    """Targets as Prometheus reads them from a file."""
+    return [
+        {
+            "targets": [f"{connection.guests.reachable_at(machine.address)}:{METRICS_PORT}"],
+            "labels": {"instance": machine.fqdn, "member": owner, **machine.labels},
+        }
+        for machine in machines
+    ]
+
+
+def _certificate(role: str, domain: str, certificates: Path) -> Variables:
+    """A machine's certificate and key on the controller, as the variables of a role."""
+    name = "{{ inventory_hostname }}." + domain
+    return {
+        f"{role}_certificate_file": f"{certificates}/{name}.pem",
+        f"{role}_certificate_key_file": f"{certificates}/{name}.key",
+    }
+
+
 def _of_the_world(servers: Iterable[str | IPv4Address], connection: Connection) -> list[str]:
     """Servers outside the data centre. A lab has none: its hosts never send anything beyond the machine."""
     return [] if connection.simulated else [str(server) for server in servers]
@@ -326,6 +410,26 @@ def _client_networks(platform: PlatformPlan, connection: Connection) -> list[str
     """Who may use central services; in the lab, hosts call each other over the loopback network."""
     loopback = () if connection.guests.loopback_shift is None else (LOOPBACK,)
     return [str(network) for network in (*platform.client_networks, *loopback)]
+
+
+def identity_of(machine: Machine, owner: str, connection: Connection) -> MachineIdentity:
+    """Who a machine is in its certificate; in the lab it also answers at another address than declared."""
+    addresses = dict.fromkeys((machine.address, connection.guests.reachable_at(machine.address)))
+    return MachineIdentity(owner, machine.fqdn, tuple(addresses))
+
+
+def machine_identities(
+    plan: Plan, connection: Connection, workstations: Collection[str] | None
+) -> Iterator[MachineIdentity]:
+    """Of all the member's machines that are configured over ssh; ``workstations`` as in ``render_inventory``."""
+    machines: list[ServerPlan | WorkstationPlan] = [*_linux_servers(plan.member)]
+    machines += [
+        w
+        for w in plan.member.workstations
+        if w.platform == "linux" and (workstations is None or w.name in workstations)
+    ]
+    for machine in machines:
+        yield identity_of(machine, plan.member.key, connection)
 
 
 def configured_platforms(connection: Connection) -> frozenset[DevicePlatform]:
@@ -462,14 +566,19 @@ def known_hosts_text(
 # --- variables ----------------------------------------------------------------------------
 
 
-def _group_variables(plan: Plan, connection: Connection, secrets: Path) -> dict[str, Variables]:
+def _group_variables(plan: Plan, connection: Connection, secrets: Path, certificates: Path) -> dict[str, Variables]:
     baseline = plan.platform.baseline
     member = plan.member
     clients = _allowed_clients(member, connection)
     own_address = "{{ ansible_host }}"
     own_name = "{{ inventory_hostname }}." + member.dns_domain
     return {
-        "all": {**_everywhere(baseline, connection), **_directory_variables(plan, connection, secrets)},
+        "all": {
+            **_everywhere(baseline, connection),
+            **_directory_variables(plan, connection, secrets),
+            **_log_forwarding(plan.platform, connection, member.dns_domain, certificates),
+        },
+        "servers": _metrics_exporter(plan.platform, member.dns_domain, certificates),
         "workstations": {"workstation_baseline_screen_lock_minutes": baseline.screen_lock_minutes},
         "dns_servers": {
             "dns_server_listen_address": own_address,
@@ -544,7 +653,6 @@ def _everywhere(baseline: BaselinePlan, connection: Connection) -> Variables:
         **_ssh(connection),
         "machine_baseline_ntp_servers": list(baseline.ntp_servers),
         "machine_baseline_timezone": baseline.timezone,
-        "machine_baseline_log_servers": list(baseline.log_servers),
         "machine_baseline_login_banner": baseline.login_banner,
         "machine_baseline_local_admins": [
             {"name": a.name, "ssh_keys": list(a.ssh_keys)} for a in baseline.local_admins
@@ -692,12 +800,12 @@ def _central_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralS
 
     A reverse proxy that does not stand yet is left out by a member that publishes nothing: it has nothing of it.
     """
-    resolvers = _resolvers_to_tell(plan)
     proxies = plan.platform.central_servers("reverse-proxy")
     if not plan.member.published:
         proxies = tuple(proxy for proxy in proxies if proxy.name in host_keys)
     logs_in = plan.member.directory is not None and plan.member.directory.machines
-    wanted = tuple(dict.fromkeys((*resolvers, *(plan.platform.controllers if logs_in else ()), *proxies)))
+    controllers = plan.platform.controllers if logs_in else ()
+    wanted = tuple(dict.fromkeys((*_resolvers_to_tell(plan), *controllers, *_monitoring_to_tell(plan), *proxies)))
     if unknown := [server.name for server in wanted if server.name not in host_keys]:
         raise NotReadyError(
             f"the central services cannot be told of {plan.member.key}, "
@@ -712,6 +820,11 @@ def _resolvers_to_tell(plan: Plan) -> tuple[CentralServerPlan, ...]:
     """The central resolvers, for a member that has name servers of its own."""
     own = any(server.role == "dns" for server in _linux_servers(plan.member))
     return plan.platform.central_servers("resolver") if own else ()
+
+
+def _monitoring_to_tell(plan: Plan) -> tuple[CentralServerPlan, ...]:
+    """The monitoring machines, for a member that has servers."""
+    return plan.platform.central_servers("monitoring") if _linux_servers(plan.member) else ()
 
 
 def _registration(
@@ -742,6 +855,12 @@ def _registration(
         variables |= {
             "central_registration_proxies": [proxy.name for proxy in proxies],
             "central_registration_published": [_published(plan, connection, one) for one in member.published],
+        }
+    if monitoring := _monitoring_to_tell(plan):
+        variables |= {
+            "central_registration_monitoring": [machine.name for machine in monitoring],
+            "central_registration_targets": _watched(targets(plan), connection, member.key),
+            "central_registration_targets_dir": MONITORED,
         }
     if member.published and certificate is not None:
         variables |= {

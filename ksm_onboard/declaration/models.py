@@ -144,7 +144,7 @@ DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
-CentralRole = Literal["resolver", "time", "directory", "depot", "reverse-proxy"]
+CentralRole = Literal["resolver", "time", "directory", "depot", "log-collector", "monitoring", "reverse-proxy"]
 """What the platform's own VMs do for all members; each role is configured by an Ansible role of that kind."""
 AnyRole = ServerRole | CentralRole
 Location = Literal["A", "B", "outside"]
@@ -658,7 +658,12 @@ class Baseline(Declared):
     upstream_dns: tuple[Address, ...] = Field(
         default=(), description="whom the central resolvers ask for names of the internet; empty: nobody"
     )
-    log_servers: tuple[str, ...] = Field(default=(), description="where every machine sends its log; empty: nowhere")
+    log_retention_days: StrictInt = Field(
+        ge=7, le=3650, description="how long the log collectors keep what machines log; then it is deleted"
+    )
+    metrics_retention_days: StrictInt = Field(
+        ge=1, le=730, description="how long the monitoring keeps what it measured; then it is deleted"
+    )
     timezone: str = Field(default="Europe/Berlin", description="for example Europe/Berlin")
     screen_lock_minutes: StrictInt = Field(
         ge=1, le=60, description="BSI SYS.2.1.A1 wants a lock; minutes are KSM's choice"

@@ -13,11 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
+from ksm_onboard.certificates import (
+    ServiceCertificate,
+    ensure_machine_certificates,
+    ensure_service_certificate,
+    machine_certificates_dir,
+)
 from ksm_onboard.configuring.fingerprints import due, fingerprints, record, text_of_roles
 from ksm_onboard.configuring.inventory import (
     DepotSource,
     Machine,
+    identity_of,
     known_hosts_text,
     render_platform_inventory,
     secrets_dir,
@@ -99,6 +105,7 @@ class SharedMachines:
         """
         key, keys = self.platform.key, self.host_keys()
         self.progress.step(f"inventory of {key}")
+        self._ensure_certificates()
         files = render_platform_inventory(
             self.platform,
             self.own,
@@ -107,11 +114,12 @@ class SharedMachines:
             host_keys=keys,
             secrets=secrets_dir(self.project, self.connection, key),
             certificates=self._certificates(),
+            machine_certificates=machine_certificates_dir(self.project, self.connection),
             depot=self.depot(),
         )
         changed = write_inventory(self.project, key, files)
         self.progress.line(f"inventories/{key}: {'written' if changed else 'unchanged'}")
-        wanted = fingerprints(files, keys, text_of_roles(self.project))
+        wanted = fingerprints(files, keys, text_of_roles(self.project), self._machine_certificates())
         runs = runs_dir(self.project, self.connection, key)
         if only_due:
             if not (hosts := due(wanted, runs)):
@@ -196,6 +204,18 @@ class SharedMachines:
         """Machines ask by address, which in the lab is another one than declared."""
         addresses = dict.fromkeys((server.address, self.connection.guests.reachable_at(server.address)))
         return ensure_service_certificate(self.project, self.connection, (server.fqdn,), addresses)
+
+    def _ensure_certificates(self) -> None:
+        if self.own is not None and self.platform.needs_certificates:
+            machines: list[Machine] = [*self.own.member.servers, *self.platform.shared_servers]
+            identities = [identity_of(machine, self.platform.key, self.connection) for machine in machines]
+            ensure_machine_certificates(self.project, self.connection, identities)
+
+    def _machine_certificates(self) -> dict[str, str]:
+        """Host name → its certificate, as far as it has one: a new one is a reason to configure the machine."""
+        folder = machine_certificates_dir(self.project, self.connection)
+        files = {path.name.partition(".")[0]: path for path in folder.glob(f"*.{self.platform.dns_domain}.pem")}
+        return {name: path.read_text() for name, path in files.items()}
 
     def host_keys(self) -> dict[str, str]:
         """Host name → ssh host key: VMs publish theirs; of physical ones as declared, in the lab of those that run."""

@@ -14,11 +14,17 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from ksm_onboard.atomic import write_atomically
-from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
+from ksm_onboard.certificates import (
+    ServiceCertificate,
+    ensure_machine_certificates,
+    ensure_service_certificate,
+    machine_certificates_dir,
+)
 from ksm_onboard.configuring.inventory import (
     DepotSource,
     Machine,
     known_hosts_text,
+    machine_identities,
     render_inventory,
     secrets_dir,
     simulated_windows_dir,
@@ -146,14 +152,22 @@ class Onboarding:
     # --- configure --------------------------------------------------------------------------
 
     def refresh_inventory(self) -> bool:
-        """Write the member's inventory from plan, stack outputs and published host keys; whether it changed."""
+        """Write the member's inventory from plan, stack outputs and published host keys; whether it changed.
+
+        Machines that have no certificate yet are given one.
+        """
+        workstations = self.existing_workstations()
+        if self.plan.platform.needs_certificates:
+            machines = machine_identities(self.plan, self.connection, workstations)
+            ensure_machine_certificates(self.project, self.connection, machines)
         files = render_inventory(
             self.plan,
             self.connection,
             outputs=self._driver.outputs(self.member),
             host_keys=self._host_keys(),
             secrets=secrets_dir(self.project, self.connection, self.member),
-            workstations=self.existing_workstations(),
+            machine_certificates=machine_certificates_dir(self.project, self.connection),
+            workstations=workstations,
             withheld=self._journal().withheld,
             certificate=self._published_certificate(),
             depot=self._depot(),

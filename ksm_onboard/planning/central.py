@@ -21,6 +21,8 @@ TITLES: Mapping[CentralRole, str] = {
     "time": "Zeitdienst",
     "directory": "Verzeichnisdienst",
     "depot": "Softwareverteilung",
+    "log-collector": "Protokollsammlung",
+    "monitoring": "Überwachung",
     "reverse-proxy": "Veröffentlichung von Webanwendungen",
 }
 

@@ -112,7 +112,10 @@ class BaselinePlan(Planned):
     ntp_servers: tuple[str, ...]
     upstream_time: tuple[str, ...]
     """Whom those of them ask that are the platform's own."""
-    log_servers: tuple[str, ...]
+    log_servers: tuple[IPv4Address, ...]
+    """Where every machine sends its log: to each of them, so that each has all of it."""
+    log_retention_days: int
+    metrics_retention_days: int
     timezone: str
     screen_lock_minutes: int
     local_admins: tuple[LocalAdminPlan, ...]
@@ -329,6 +332,11 @@ class PlatformPlan(Planned):
     def controllers(self) -> tuple[CentralServerPlan, ...]:
         """The directory's domain controllers; the first founds the domain."""
         return self.central_servers("directory")
+
+    @property
+    def needs_certificates(self) -> bool:
+        """Whether machines prove to central services who they are."""
+        return bool(self.central_servers("log-collector") or self.central_servers("monitoring"))
 
     def backup_repository(self, key: str) -> BackupRepositoryPlan:
         """The backup repository of that key. Raises KeyError if there is none."""

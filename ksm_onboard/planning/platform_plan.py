@@ -144,7 +144,9 @@ def plan_platform(declaration: PlatformDeclaration) -> PlatformPlan:
         baseline=BaselinePlan(
             ntp_servers=tuple(server.fqdn for server in servers.get("time", ())) or baseline.upstream_time,
             upstream_time=baseline.upstream_time,
-            log_servers=baseline.log_servers,
+            log_servers=tuple(server.address for server in servers.get("log-collector", ())),
+            log_retention_days=baseline.log_retention_days,
+            metrics_retention_days=baseline.metrics_retention_days,
             timezone=baseline.timezone,
             screen_lock_minutes=baseline.screen_lock_minutes,
             local_admins=tuple(LocalAdminPlan(name=a.name, ssh_keys=a.ssh_keys) for a in baseline.local_admins),

@@ -12,7 +12,19 @@ from ksm_onboard.policies.resources import Resource, Stack
 
 _FIRST_LEVEL = "1"
 # Numbered application servers need not do the same work; whether they do, the pair in the declaration tells.
-_CENTRAL_ROLES = ("dns", "database", "file", "print", "resolver", "time", "directory", "depot", "reverse-proxy")
+_CENTRAL_ROLES = (
+    "dns",
+    "database",
+    "file",
+    "print",
+    "resolver",
+    "time",
+    "directory",
+    "depot",
+    "log-collector",
+    "monitoring",
+    "reverse-proxy",
+)
 _PROMISE = "all central systems are redundant and highly available: promised to every member"
 
 

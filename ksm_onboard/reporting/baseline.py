@@ -137,7 +137,7 @@ class _Sources:
         if "machines" in entry:
             yield self._machines(entry["machines"])
         if "plan" in entry:
-            yield _PLANNED[entry["plan"]](self._plan)
+            yield from _PLANNED[entry["plan"]](self._plan)
 
     def _rules(self, id_: str) -> Iterator[Evidence]:
         found = [v for v in self._verdicts if id_ in (requirement.id for requirement in v.rule.requirements)]
@@ -200,17 +200,17 @@ class _Sources:
         )
 
 
-def _log_servers(plan: Plan) -> Evidence:
-    servers = plan.platform.baseline.log_servers
-    wrong = () if servers else ("log_servers",)
-    return Evidence(source="plan", name="log_servers", looked_at=len(servers), there=len(servers), wrong=wrong)
+def _log_servers(plan: Plan) -> Iterator[Evidence]:
+    """Without any, machines agree with a plan that is wrong; with some, machines and collectors prove it."""
+    if not plan.platform.baseline.log_servers:
+        yield Evidence(source="plan", name="log_servers", wrong=("log_servers",))
 
 
-def _backups(plan: Plan) -> Evidence:
+def _backups(plan: Plan) -> Iterator[Evidence]:
     """Every data disk has a class and copies, or is declared to need none, which is told like a waiver."""
     disks = [f"{server.name}-{disk.name}" for server in plan.member.servers for disk in server.disks]
     planned = {f"{backup.server}-{backup.name}": backup for backup in plan.member.backups}
-    return Evidence(
+    yield Evidence(
         source="plan",
         name="backups",
         looked_at=len(disks),
@@ -220,4 +220,4 @@ def _backups(plan: Plan) -> Evidence:
     )
 
 
-_PLANNED: Mapping[str, Callable[[Plan], Evidence]] = {"log_servers": _log_servers, "backups": _backups}
+_PLANNED: Mapping[str, Callable[[Plan], Iterator[Evidence]]] = {"log_servers": _log_servers, "backups": _backups}

@@ -36,6 +36,7 @@ REASONS: Mapping[Reason, str] = {
     Reason.PAIR_INCOMPLETE: "ein Server des Paares fehlt",
     Reason.NOT_IN_LAB: "auf den Geräten des Labors nicht ausführbar",
     Reason.NOT_ON_WINDOWS: "auf Windows nicht abgefragt",
+    Reason.NOT_REACHABLE: "keine Freigabe für die Überwachung",
     Reason.NOT_LINUX: "geplant, noch nicht eingerichtet: bisher werden nur Linux-Geräte eingerichtet",
 }
 
@@ -69,6 +70,8 @@ ROLES: Mapping[AnyRole, str] = {
     "time": "Zeitdienst (zentral)",
     "directory": "Verzeichnis (zentral)",
     "depot": "Softwareverteilung (zentral)",
+    "log-collector": "Protokollsammlung (zentral)",
+    "monitoring": "Überwachung (zentral)",
     "reverse-proxy": "Reverse Proxy (zentral)",
 }
 
@@ -137,11 +140,13 @@ ATTRIBUTES: Mapping[str, str] = {
     "is_group": "gilt für eine Gruppe",
     "keeps_policies": "Speicherrichtlinien zwingend",
     "log_kept": "Protokolle bleiben nach Neustart erhalten",
+    "log_received": "Protokoll kommt bei den Protokollsammlern an",
     "log_servers": "Ziele der Protokollweiterleitung",
     "login_banner": "Hinweis vor der Anmeldung",
     "mac_changes": "Änderung der Hardwareadresse erlaubt",
     "memory_limit_mib": "Obergrenze Arbeitsspeicher (MiB)",
     "memory_mib": "Arbeitsspeicher (MiB)",
+    "monitored": "Überwachung",
     "mounted": "Datenlaufwerk eingehängt",
     "mounted_on": "eingehängt auf den Hosts",
     "newest_backup": "Alter der jüngsten Sicherung",
@@ -203,6 +208,8 @@ _FAMILIES: Mapping[str, str] = {
     "sudo": "Verwaltungsrechte von {}",
     "ssh_keys": "Zugangsschlüssel von {}",
     "unit": "Dienst {}",
+    "log_received": "Protokoll kommt bei {} an",
+    "monitored": "überwacht von {}",
 }
 
 _VALUES: Mapping[str, str] = {"yes": "ja", "no": "nein", "none": "–"}

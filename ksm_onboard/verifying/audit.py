@@ -5,6 +5,7 @@ Nothing here looks at Pulumi's state or at what Ansible reported.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from ksm_onboard.verifying.host_facts import HostFacts, HostSilent
 from ksm_onboard.verifying.hosts import ask_hosts
 from ksm_onboard.verifying.restores import Restores
 from ksm_onboard.verifying.vcenter_facts import VCenterFacts, read_vcenter
+from ksm_onboard.verifying.watchers import Sent, WatchersSeen, compare_watchers, look_at_watchers, senders_of
 from ksm_onboard.verifying.windows_hosts import WindowsFacts
 
 AUDIT_FILE = "audit.json"
@@ -59,7 +61,8 @@ def verify(
     progress.line(f"{len(facts.vms)} VMs, {len(facts.port_groups)} port groups, {len(facts.cluster.rules)} rules")
     absent = dict.fromkeys(not_started, Reason.NOT_STARTED)
     absent |= dict.fromkeys(missing_servers(plan, facts), Reason.VM_MISSING)
-    hosts = hosts_to_ask(plan, connection, absent)
+    mark = f"mark {secrets.token_hex(16)}"
+    hosts = hosts_to_ask(plan, connection, absent, mark=mark)
     progress.step(f"Asking {len(hosts)} machines")
     answers = ask_hosts(hosts, connection.guests, known_hosts, progress)
     on_windows = windows_to_ask(plan, connection, absent)
@@ -69,7 +72,9 @@ def verify(
     progress.step("Asking the backup repositories")
     backups = look_at_backups(plan, connection, restores, known_hosts, progress)
     depots = _look_at_depots(plan, connection, published, progress)
-    return audit(plan, connection, facts, told, absent, backups=backups, depots=depots, now=now)
+    progress.step("Asking log collectors and monitoring")
+    watchers = look_at_watchers(plan, connection, Sent(mark, senders_of(plan, told)), known_hosts, progress)
+    return audit(plan, connection, facts, told, absent, backups=backups, watchers=watchers, depots=depots, now=now)
 
 
 def _look_at_depots(plan: Plan, connection: Connection, published: str | None, progress: Progress) -> DepotsSeen:
@@ -92,13 +97,17 @@ def audit(
     absent: Mapping[str, Reason],
     *,
     backups: BackupsSeen,
+    watchers: WatchersSeen,
     now: datetime,
     depots: DepotsSeen | None = None,
 ) -> AuditReport:
     """Compare a plan with what was seen. Pure, but for the root certificate that hosts must trust."""
     points = Comparison()
     compare_vcenter(plan, facts, points)
-    machines = compare_hosts(plan, connection, answers, absent, points)
+    told = tuple(answers)
+    machines = compare_hosts(plan, connection, told, absent, points)
+    answered = [answer.name for answer in told if not isinstance(answer, HostSilent)]
+    compare_watchers(plan, watchers, answered, absent, points)
     compare_backups(plan, backups, now, points)
     compare_depots(depots or DepotsSeen(), now, points)
     return AuditReport(

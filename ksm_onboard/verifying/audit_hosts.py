@@ -44,8 +44,11 @@ Machine = ServerPlan | WorkstationPlan
 BOOKMARK = "bookmark"
 
 
-def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> tuple[HostToAsk, ...]:
-    """Every declared server and workstation that is not ``absent``, and what it is asked for."""
+def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str], *, mark: str = "") -> tuple[HostToAsk, ...]:
+    """Every declared server and workstation that is not ``absent``, and what it is asked for.
+
+    ``mark``: what each writes into its log; empty: nothing.
+    """
     member, away = plan.member, {*absent, *not_configured(plan.member, connection), *windows_to_ask(plan, connection)}
     reach = connection.guests.reachable_at
     machines: tuple[Machine, ...] = (*member.servers, *member.workstations)
@@ -66,6 +69,7 @@ def hosts_to_ask(plan: Plan, connection: Connection, absent: Iterable[str]) -> t
                 PageToAsk(name=published.name, address=reach(address), path=published.health)
                 for published, address in _published(machine, plan)
             ),
+            mark=mark,
         )
         for machine in machines
         if machine.name not in away
@@ -100,7 +104,11 @@ def _units(machine: Machine, plan: Plan) -> tuple[str, ...]:
     units = [*_BASELINE_UNITS]
     if plan.member.directory is not None and machine.name in plan.member.directory.machines:
         units.append(_LOGIN_UNIT)
+    if plan.platform.baseline.log_servers:
+        units.append("syslog-ng.service")
     if isinstance(machine, ServerPlan):
+        if plan.platform.central_servers("monitoring"):
+            units.append("prometheus-node-exporter.service")
         units += [unit for role in machine.central_roles or (machine.role,) for unit in ROLE_UNITS[role]]
         units += [PACKAGE_UNITS[p] for p in _packages(machine, plan) if p in PACKAGE_UNITS]
         units += [f"ksm-backup@{b.name}.timer" for b in plan.member.backups if b.server == machine.name and b.copies]
@@ -243,7 +251,8 @@ class _HostChecks:
         for key, value in _SSHD.items():
             self._same(name, f"sshd {key}", value, facts.sshd.get(key), "sshd -T")
         self._same(name, "log_kept", True, facts.log_kept, "journald.conf, /var/log/journal")
-        self._same(name, "log_servers", base.log_servers, facts.log_servers, "/etc/rsyslog.d")
+        log_servers = tuple(map(self._reach, base.log_servers))
+        self._same(name, "log_servers", log_servers, facts.log_servers, "/etc/syslog-ng")
 
     def _accounts(self, machine: Machine, facts: HostFacts) -> None:
         declared = {self.connection.guests.user}

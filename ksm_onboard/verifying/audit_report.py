@@ -40,6 +40,7 @@ class Reason(StrEnum):
     PAIR_INCOMPLETE = "a server of the pair is missing"
     NOT_IN_LAB = "the lab's machines cannot run it"
     NOT_ON_WINDOWS = "not asked on Windows"
+    NOT_REACHABLE = "no flow lets the monitoring reach it"
     NOT_LINUX = "only planned yet: nothing but Linux is configured"
 
 

@@ -26,6 +26,8 @@ ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "time": ("chrony.service",),
     "directory": ("samba-ad-dc.service", "ksm-sysvol.timer"),
     "depot": ("nginx.service",),
+    "log-collector": ("ksm-log-collector.service",),
+    "monitoring": ("prometheus.service", "prometheus-alertmanager.service"),
     "reverse-proxy": ("haproxy.service",),
 }
 # Units of packages that run as a service; a server application of which no unit is named here is proven by its package.
@@ -164,6 +166,7 @@ class HostToAsk(Seen):
     """Whom to ask: where the host answers, and what it should be able to tell.
 
     ``address`` is where ssh reaches it; ``name_servers`` are asked for ``names`` from there, and ``pages`` are.
+    ``mark`` is a text that it writes into its own log, for others to find; empty: none.
     """
 
     name: str
@@ -175,6 +178,7 @@ class HostToAsk(Seen):
     name_servers: tuple[IPv4Address, ...] = ()
     names: tuple[str, ...] = ()
     pages: tuple[PageToAsk, ...] = ()
+    mark: str = ""
 
 
 _UNIT_PROPERTIES = "Id,LoadState,ActiveState,ConditionResult,ConditionTimestampMonotonic"
@@ -195,15 +199,15 @@ _FILES = (
     "/etc/issue.net",
     "/etc/resolv.conf",
     "/etc/ssh/authorized_keys.d/*",
-    "/etc/rsyslog.conf",
-    "/etc/rsyslog.d/*.conf",
+    "/etc/syslog-ng/syslog-ng.conf",
+    "/etc/syslog-ng/conf.d/*.conf",
     "/usr/share/firefox-esr/distribution/policies.json",
     "/etc/chromium/policies/managed/*.json",
 )
 
 
 def question(host: HostToAsk) -> dict[str, Any]:
-    """The request for ``on_host.answer``: fixed commands, none of which changes anything."""
+    """The request for ``on_host.answer``: fixed commands, none of which changes anything but the log."""
     commands: dict[str, list[str]] = {
         "hostname": ["hostname"],
         "fqdn": ["hostname", "--fqdn"],
@@ -218,6 +222,8 @@ def question(host: HostToAsk) -> dict[str, Any]:
     }
     if host.units:
         commands["units"] = ["systemctl", "show", f"--property={_UNIT_PROPERTIES}", *host.units]
+    if host.mark:
+        commands["mark"] = ["logger", "--tag", "ksm-onboard-audit", host.mark]
     for admin in host.admins:
         commands[f"sudo {admin}"] = ["sudo", "--non-interactive", "--list", "--other-user", admin]
     if host.kind == "workstation":
@@ -280,7 +286,7 @@ def understand(host: HostToAsk, answer: Mapping[str, Any]) -> HostFacts:
         sshd=sshd,
         trusted_roots=frozenset(answer["trusted_roots"]),
         log_kept=log_kept(output("journal"), output("journal_files")),
-        log_servers=log_servers(text for path, text in files.items() if path.startswith("/etc/rsyslog")),
+        log_servers=log_servers(text for path, text in files.items() if path.startswith("/etc/syslog-ng/")),
         name_servers=tuple(
             line.split()[1]
             for line in files.get("/etc/resolv.conf", "").splitlines()
@@ -384,13 +390,13 @@ def _last_setting(text: str, key: str) -> str | None:
 
 
 def log_servers(texts: Iterable[str]) -> tuple[str, ...]:
-    """Targets that rsyslog forwards to, in its old notation (@@host:port) and its new one (target="host")."""
+    """Whom syslog-ng sends to, and whom it knows by a certificate: an unencrypted target is none."""
     found: set[str] = set()
     for text in texts:
-        lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-        joined = "\n".join(lines)
-        found |= set(re.findall(r'target="([^"]+)"', joined, re.IGNORECASE))
-        found |= set(re.findall(r"@@?\(?[^)\s]*?\)?([A-Za-z0-9][A-Za-z0-9.-]+)(?::\d+)?", joined))
+        lines = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+        for target, options in re.findall(r'\b(?:syslog|network)\(\s*"([^"]+)"(.*?)\);\s*\}', lines, re.DOTALL):
+            if re.search(r'transport\("?tls"?\)', options) and re.search(r"peer-verify\(required-trusted\)", options):
+                found.add(target)
     return tuple(sorted(found))
 
 

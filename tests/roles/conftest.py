@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 
+from ksm_onboard.certificates import MachineIdentity, ensure_machine_certificates, machine_certificates_dir
 from ksm_onboard.configuring.inventory import (
     Machine,
+    identity_of,
     known_hosts_text,
+    machine_identities,
     render_inventory,
     render_platform_inventory,
     secrets_dir,
@@ -26,7 +29,7 @@ from ksm_onboard.configuring.run import configure
 from ksm_onboard.connection import Connection
 from ksm_onboard.lab import instance
 from ksm_onboard.lab.base_image import ensure_base_image
-from ksm_onboard.lab.certificates import ensure_ssh_key
+from ksm_onboard.lab.certificates import ensure_certificates, ensure_ssh_key
 from ksm_onboard.lab.customisation import customise_without_metadata, parse_customisation
 from ksm_onboard.lab.hosts import Disk, HostKind, HostRecord, HostSettings, HostSpec, start_host
 from ksm_onboard.lab.packages import acquire_apt_proxy
@@ -44,9 +47,8 @@ WORKSTATION = "gra-ws0001"
 REPOSITORIES = ("sn-backup02", "sn-backup03")
 """Of section B and outside: where servers in section A, gra-file01 and gra-db01, have their copies."""
 CENTRAL = ("sn-core01", "sn-core02")
+OPS = ("sn-ops01", "sn-ops02")
 """The platform's own VMs, of which every role is a pair."""
-LOG_SERVER = "127.128.0.1"
-"""Nobody listens there: forwarding is configured, and waits."""
 
 
 @dataclass
@@ -88,12 +90,14 @@ class Site:
 
     def configure(self, **arguments: Any) -> RunResult:
         """Write the inventory of what the plan says now, and run the playbook."""
+        self._ensure_certificates(machine_identities(self.plan, self.connection, [WORKSTATION]))
         files = render_inventory(
             self.plan,
             self.connection,
             outputs={"servers": {s.name: {"address": str(s.address)} for s in self.plan.member.servers}},
             host_keys=self.host_keys,
             secrets=self.secrets,
+            machine_certificates=machine_certificates_dir(self.project, self.connection),
             workstations=[WORKSTATION],
         )
         write_inventory(self.project, "grabow", files)
@@ -104,6 +108,8 @@ class Site:
         platform = self.plan.platform
         own = self.own.model_copy(update={"platform": platform})
         machines = {"servers": {s.name: {"address": str(s.address)} for s in own.member.servers}}
+        known: list[Machine] = [*own.member.servers, *platform.shared_servers]
+        self._ensure_certificates(identity_of(machine, platform.key, self.connection) for machine in known)
         files = render_platform_inventory(
             platform,
             own,
@@ -111,9 +117,13 @@ class Site:
             outputs={"machines": machines},
             host_keys=self.host_keys,
             secrets=secrets_dir(self.project, self.connection, platform.key),
+            machine_certificates=machine_certificates_dir(self.project, self.connection),
         )
         write_inventory(self.project, platform.key, files)
         return configure(self.project, self.connection, platform.key, progress=Silent(), **arguments)
+
+    def _ensure_certificates(self, machines: Iterable[MachineIdentity]) -> None:
+        ensure_machine_certificates(self.project, self.connection, machines)
 
     def known_hosts(self) -> Path:
         """The file by which every host is known."""
@@ -166,7 +176,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     for name in ("roles", ".venv", "ansible.cfg", "Pulumi.yaml"):
         (root / name).symlink_to(ROOT / name)
     ensure_ssh_key(root / "ops", "ops@test")
-    (root / "ca.pem").write_text(_certificate())
+    ensure_certificates(root / "tls", LAB)
     instance.sweep(LAB, Silent())
     base_image = ensure_base_image(Silent())
     proxy = acquire_apt_proxy(LAB, Silent())
@@ -182,7 +192,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     )
     try:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(site.start, (*SERVERS, WORKSTATION, *REPOSITORIES, *CENTRAL)))
+            list(pool.map(site.start, (*SERVERS, WORKSTATION, *REPOSITORIES, *CENTRAL, *OPS)))
         yield site
     finally:
         instance.sweep(LAB, Silent())
@@ -225,7 +235,7 @@ def _one_host_for_each_role(plan: Plan) -> Plan:
                 }
             ),
             "platform": plan.platform.model_copy(
-                update={"baseline": baseline.model_copy(update={"local_admins": admins, "log_servers": (LOG_SERVER,)})}
+                update={"baseline": baseline.model_copy(update={"local_admins": admins})}
             ),
         }
     )
@@ -238,13 +248,10 @@ def _connection(root: Path, proxy: str) -> Connection:
             "simulated": True,
             "vcenter": {"server": "127.0.0.1:1", "user": "nobody", "password_file": root / "none"},
             "guests": {"private_key_file": root / "ops", "loopback_shift": SHIFT},
-            "trust": {"root_ca_file": root / "ca.pem"},
+            "trust": {
+                "root_ca_file": root / "tls" / "ca.pem",
+                "issuing": {"certificate_file": root / "tls" / "issuing.pem", "key_file": root / "tls" / "issuing.key"},
+            },
             "packages": {"apt_proxy": proxy},
         }
     )
-
-
-def _certificate() -> str:
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    command += ["-keyout", "/dev/null", "-subj", "/CN=Root of the role tests", "-days", "2"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -15,7 +15,7 @@ from ksm_onboard.progress import Silent
 from ksm_onboard.verifying.backups import look_at_backups
 from ksm_onboard.verifying.restores import Attempt, Restores, copies_of, restore_test
 
-from .conftest import CENTRAL, REPOSITORIES, Runs, Site
+from .conftest import CENTRAL, OPS, REPOSITORIES, Runs, Site
 
 pytestmark = pytest.mark.lab
 
@@ -85,7 +85,7 @@ def snapshots(site: Site) -> set[str]:
 def test_the_repositories_are_configured_and_then_nothing_changes(runs: Runs) -> None:
     for run in (runs.check_repositories, runs.repositories, runs.repositories_again):
         assert run.status == "finished", run.problems
-        assert set(run.hosts) == {*REPOSITORIES, *CENTRAL}
+        assert set(run.hosts) == {*REPOSITORIES, *CENTRAL, *OPS}
     assert all(host.changed for host in runs.check_repositories.hosts.values())
     assert runs.repositories_again.changed == 0
 

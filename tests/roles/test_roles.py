@@ -12,7 +12,7 @@ import pytest
 from ksm_onboard.lab.hosts import discard_host
 from ksm_onboard.verifying.on_host import lookup
 
-from .conftest import CENTRAL, LAB, LOG_SERVER, SERVERS, WORKSTATION, Runs, Site
+from .conftest import CENTRAL, LAB, SERVERS, WORKSTATION, Runs, Site
 
 pytestmark = pytest.mark.lab
 
@@ -106,8 +106,7 @@ def test_machine_baseline(site: Site) -> None:
     assert 'Unattended-Upgrade "1"' in site.on(WORKSTATION, "apt-config dump APT::Periodic")
     trusted = "openssl verify -CApath /etc/ssl/certs /usr/local/share/ca-certificates/ksm-root-ca.crt"
     assert site.on(WORKSTATION, trusted).strip().endswith("OK")
-    assert f'target="{LOG_SERVER}"' in site.on(WORKSTATION, "cat /etc/rsyslog.d/10-machine-baseline.conf")
-    assert site.on(WORKSTATION, "systemctl is-active rsyslog").strip() == "active"
+    assert site.on(WORKSTATION, "systemctl is-active syslog-ng").strip() == "active"
     site.on(WORKSTATION, "sudo journalctl --flush && test -n \"$(sudo find /var/log/journal -name '*.journal')\"")
 
 

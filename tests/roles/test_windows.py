@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ksm_onboard.certificates import machine_certificates_dir
 from ksm_onboard.configuring.inventory import render_inventory, secrets_dir, simulated_windows_dir, write_inventory
 from ksm_onboard.configuring.results import RunResult
 from ksm_onboard.configuring.run import configure
@@ -59,6 +60,7 @@ class Workstations:
             outputs={"servers": {s.name: {"address": str(s.address)} for s in plan.member.servers}},
             host_keys=dict.fromkeys(shared, "ssh-ed25519 AAAA"),
             secrets=secrets_dir(self.project, self.connection, "grabow"),
+            machine_certificates=machine_certificates_dir(self.project, self.connection),
             workstations=[ONE, OTHER],
         )
         write_inventory(self.project, "grabow", files)

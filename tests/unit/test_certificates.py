@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from datetime import timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -12,7 +13,13 @@ from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from ksm_onboard import certificates
-from ksm_onboard.certificates import ServiceCertificate, ensure_service_certificate
+from ksm_onboard.certificates import (
+    MachineIdentity,
+    ServiceCertificate,
+    ensure_machine_certificates,
+    ensure_service_certificate,
+    machine_certificates_dir,
+)
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab.certificates import ensure_certificates
@@ -77,3 +84,29 @@ def test_an_authority_that_cannot_sign_is_named(tmp_path: Path, connection: Conn
         _made(tmp_path, _connection(tmp_path, {"certificate_file": "ca.pem", "key_file": "issuing.key"}))
     with pytest.raises(NotReadyError, match="cannot use the authority"):
         _made(tmp_path, _connection(tmp_path, {"certificate_file": "none.pem", "key_file": "issuing.key"}))
+
+
+def test_a_machine_proves_as_client_and_as_server_who_it_is_and_whose(tmp_path: Path, connection: Connection) -> None:
+    project = Project(tmp_path)
+    machine = MachineIdentity("grabow", "gra-file01.grabow.internal", ADDRESSES)
+    ensure_machine_certificates(project, connection, [machine])
+    folder = machine_certificates_dir(project, connection)
+    leaf, issuing = x509.load_pem_x509_certificates((folder / "gra-file01.grabow.internal.pem").read_bytes())
+    trusting = PolicyBuilder().store(Store([x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())]))
+    trusting.build_server_verifier(x509.DNSName(machine.fqdn)).verify(leaf, [issuing])
+    trusting.build_client_verifier().verify(leaf, [issuing])
+    assert leaf.subject.rfc4514_string() == "CN=gra-file01.grabow.internal,O=grabow"
+    assert stat.S_IMODE((folder / "gra-file01.grabow.internal.key").stat().st_mode) == 0o600
+    before = (folder / "gra-file01.grabow.internal.pem").read_text()
+    ensure_machine_certificates(project, connection, [machine])
+    assert (folder / "gra-file01.grabow.internal.pem").read_text() == before
+    # Whoever takes over a machine's name gets a certificate of their own.
+    ensure_machine_certificates(project, connection, [replace(machine, member="schwerin-stadt")])
+    assert (folder / "gra-file01.grabow.internal.pem").read_text() != before
+
+
+def test_a_services_certificate_proves_nothing_as_a_client(tmp_path: Path, connection: Connection) -> None:
+    leaf, issuing = x509.load_pem_x509_certificates(_made(tmp_path, connection).chain.read_bytes())
+    trusting = PolicyBuilder().store(Store([x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())]))
+    with pytest.raises(x509.verification.VerificationError):
+        trusting.build_client_verifier().verify(leaf, [issuing])

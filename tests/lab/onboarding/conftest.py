@@ -26,7 +26,7 @@ LAB = "test"
 WORKSTATIONS = 2
 LINUX = 1
 """So many of them are real hosts; the others run Windows and are simulated."""
-CENTRAL = len(yaml.safe_load((ROOT / "stacks/schwerin.yaml").read_text(encoding="utf-8"))["shared"]["vms"])
+CENTRAL = len(yaml.safe_load((ROOT / "stacks" / "schwerin.yaml").read_text(encoding="utf-8"))["shared"]["vms"])
 """The platform's own VMs: central services."""
 
 

@@ -48,10 +48,10 @@ def result(**changes: Any) -> RunResult:
 def test_what_makes_a_run_due(
     tmp_path: Path, changed: dict[str, str], keys: dict[str, str], roles: str, concerned: tuple[str, ...]
 ) -> None:
-    first = fingerprints(FILES, KEYS, "roles")
+    first = fingerprints(FILES, KEYS, "roles", {})
     assert due(first, tmp_path) == ("a", "b"), "nothing is known of machines that were never configured"
     record(first, result(), tmp_path)
-    assert due(fingerprints({**FILES, **changed}, keys, roles), tmp_path) == concerned
+    assert due(fingerprints({**FILES, **changed}, keys, roles, {}), tmp_path) == concerned
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_what_makes_a_run_due(
 def test_only_machines_that_finished_are_left_alone(
     tmp_path: Path, changes: dict[str, Any], concerned: tuple[str, ...]
 ) -> None:
-    wanted = fingerprints(FILES, KEYS, "roles")
+    wanted = fingerprints(FILES, KEYS, "roles", {})
     record(wanted, result(**changes), tmp_path)
     assert due(wanted, tmp_path) == concerned
 
 
 def test_a_machine_that_fails_later_is_due_again(tmp_path: Path) -> None:
-    wanted = fingerprints(FILES, KEYS, "roles")
+    wanted = fingerprints(FILES, KEYS, "roles", {})
     record(wanted, result(), tmp_path)
     record(wanted, result(status="failed", hosts={"b": HostResult(failed=1)}), tmp_path)
     assert due(wanted, tmp_path) == ("b",)

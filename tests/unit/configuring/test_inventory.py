@@ -47,11 +47,13 @@ DEPOTS = ("sn-depot01", "sn-depot02")
 RESOLVERS = {"sn-core01": "ssh-ed25519 AAAACORE1", "sn-core02": "ssh-ed25519 AAAACORE2"}
 PROXIES = {"sn-edge01": "ssh-ed25519 AAAAEDGE1", "sn-edge02": "ssh-ed25519 AAAAEDGE2"}
 CONTROLLERS = {"sn-dc01": "ssh-ed25519 AAAADC1", "sn-dc02": "ssh-ed25519 AAAADC2"}
-CENTRAL = {**RESOLVERS, **CONTROLLERS, **PROXIES}
+MONITORING = {"sn-ops01": "ssh-ed25519 AAAAOPS1", "sn-ops02": "ssh-ed25519 AAAAOPS2"}
+CENTRAL = {**RESOLVERS, **CONTROLLERS, **MONITORING, **PROXIES}
 KEYS = {"gra-dns01": "ssh-ed25519 AAAADNS", "gra-ws0001": "ssh-ed25519 AAAAWS\n", **REPOSITORIES, **CENTRAL}
 DEPOT = DepotSource(Path("/state/depot/publications/20260101T000000Z-0a"), Path("/state/depot/key/public.gpg"))
 CERTIFICATE = ServiceCertificate(Path("/state/certificates/portal.pem"), Path("/state/certificates/portal.key"))
 SECRETS = Path("/state/secrets/schwerin")
+CERTIFICATES = Path("/state/certificates/machines")
 
 
 def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **changes: Any) -> Files:
@@ -62,7 +64,7 @@ def render(plan: Plan, connection: Connection, outputs: Mapping[str, Any], **cha
         "certificate": CERTIFICATE,
         "depot": DEPOT,
     }
-    return render_inventory(plan, connection, **(arguments | changes))
+    return render_inventory(plan, connection, machine_certificates=CERTIFICATES, **(arguments | changes))
 
 
 def make_connection(loopback_shift: int | None, port: int = 22) -> Connection:
@@ -120,6 +122,7 @@ def test_only_published_keys_are_trusted(plan: Plan, lab: Connection, outputs: M
         *(f"127.96.81.1{n} ssh-ed25519 AAAA0{n}" for n in (1, 2, 3)),
         *(f"127.96.0.1{n} ssh-ed25519 AAAACORE{n}" for n in (1, 2)),
         *(f"127.96.0.2{n} ssh-ed25519 AAAADC{n}" for n in (1, 2)),
+        *(f"127.96.0.3{n} ssh-ed25519 AAAAOPS{n}" for n in (1, 2)),
         *(f"127.96.1.1{n} ssh-ed25519 AAAAEDGE{n}" for n in (1, 2)),
     ]
     assert "StrictHostKeyChecking=yes" in yaml.safe_load(files["group_vars/all.yml"])["ansible_ssh_common_args"]
@@ -174,7 +177,9 @@ def test_a_disk_that_is_not_backed_up_stops_its_timer_and_asks_nobody(
 
 def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member(lab: Connection) -> None:
     keys = {name: key for name, key in REPOSITORIES.items() if name != "sn-backup01"}
-    files = render_platform_inventory(GRABOW.platform, None, lab, outputs={}, host_keys=keys, secrets=SECRETS)
+    files = render_platform_inventory(
+        GRABOW.platform, None, lab, outputs={}, host_keys=keys, secrets=SECRETS, machine_certificates=CERTIFICATES
+    )
     assert hosts(files)["servers"]["children"]["backup_servers"]["hosts"] == {
         "sn-backup02": {"ansible_host": "127.96.81.12"},
         "sn-backup03": {"ansible_host": "127.96.81.13"},
@@ -182,7 +187,9 @@ def test_the_shared_machines_have_an_inventory_of_their_own_that_knows_no_member
     assert yaml.safe_load(files["host_vars/sn-backup03.yml"])["server_baseline_data_mounts"] == ["/srv/backup"]
     assert "gra" not in as_text(files)
     real = make_connection(loopback_shift=None)
-    everywhere = render_platform_inventory(GRABOW.platform, None, real, outputs={}, host_keys={}, secrets=SECRETS)
+    everywhere = render_platform_inventory(
+        GRABOW.platform, None, real, outputs={}, host_keys={}, secrets=SECRETS, machine_certificates=CERTIFICATES
+    )
     assert set(hosts(everywhere)["servers"]["children"]["backup_servers"]["hosts"]) == set(REPOSITORIES)
 
 
@@ -195,6 +202,10 @@ def test_one_name_server_makes_the_member_known_to_every_central_resolver(
     assert telling["central_registration_resolvers"] == list(RESOLVERS)
     assert telling["central_registration_name_servers"] == ["127.64.12.11", "127.64.12.12"]
     assert {"grabow.internal", "12.64.10.in-addr.arpa"} <= set(telling["central_registration_zones"])
+    assert telling["central_registration_monitoring"] == list(MONITORING)
+    watched = {target["targets"][0]: target["labels"] for target in telling["central_registration_targets"]}
+    assert watched["127.64.12.21:9100"]["instance"] == "gra-file01.grabow.internal"
+    assert {labels["member"] for labels in watched.values()} == {"grabow"}
     others = [name for name, text in files.items() if "central_registration" in text]
     assert others == ["host_vars/gra-dns01.yml"]
 
@@ -256,10 +267,16 @@ def test_resolvers_that_cannot_be_logged_in_to_are_named(
 
 
 def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
-    keys = {name: f"ssh-ed25519 AAAA{name[-2:]}" for name in ("sn-core01", "sn-core02", *REPOSITORIES)}
+    keys = {name: f"ssh-ed25519 AAAA{name[-2:]}" for name in (*CENTRAL, *REPOSITORIES)}
     machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
     files = render_platform_inventory(
-        OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys, secrets=SECRETS
+        OWN.platform,
+        OWN,
+        lab,
+        outputs={"machines": machines},
+        host_keys=keys,
+        secrets=SECRETS,
+        machine_certificates=CERTIFICATES,
     )
     for group in ("resolver_servers", "time_servers"):
         assert hosts(files)["servers"]["children"][group]["hosts"] == {
@@ -286,6 +303,7 @@ def test_depots_get_the_publication_and_each_its_own_certificate(lab: Connection
         outputs={"machines": machines},
         host_keys=dict.fromkeys(DEPOTS, "key"),
         secrets=SECRETS,
+        machine_certificates=CERTIFICATES,
         depot=depot,
     )
     assert list(hosts(files)["servers"]["children"]["depot_servers"]["hosts"]) == list(DEPOTS)
@@ -352,6 +370,7 @@ def test_controllers_have_certificates_and_backups_and_answer_for_their_names(la
         outputs={"machines": machines},
         host_keys=keys,
         secrets=SECRETS,
+        machine_certificates=CERTIFICATES,
         certificates=signed,
     )
     first = yaml.safe_load(files["host_vars/sn-dc01.yml"])
@@ -366,7 +385,13 @@ def test_controllers_have_certificates_and_backups_and_answer_for_their_names(la
     del keys["sn-backup03"]
     with pytest.raises(NotReadyError, match="sn-backup03"):
         render_platform_inventory(
-            OWN.platform, OWN, lab, outputs={"machines": machines}, host_keys=keys, secrets=SECRETS
+            OWN.platform,
+            OWN,
+            lab,
+            outputs={"machines": machines},
+            host_keys=keys,
+            secrets=SECRETS,
+            machine_certificates=CERTIFICATES,
         )
 
 
@@ -377,7 +402,13 @@ def test_central_services_ask_the_world_only_from_a_real_data_centre(lab: Connec
     asked = []
     for connection in (lab, make_connection(loopback_shift=None)):
         files = render_platform_inventory(
-            platform, OWN, connection, outputs={"machines": machines}, host_keys=REPOSITORIES, secrets=SECRETS
+            platform,
+            OWN,
+            connection,
+            outputs={"machines": machines},
+            host_keys=REPOSITORIES,
+            secrets=SECRETS,
+            machine_certificates=CERTIFICATES,
         )
         time = yaml.safe_load(files["group_vars/time_servers.yml"])
         names = yaml.safe_load(files["group_vars/resolver_servers.yml"])
@@ -391,7 +422,13 @@ def test_vms_of_the_platform_that_do_not_stand_are_not_configured(lab: Connectio
     elsewhere = {"servers": {"sn-core01": {"address": "10.96.0.99"}}}
     with pytest.raises(NotReadyError, match=r"sn-core01: planned at 10\.96\.0\.11, provisioned at 10\.96") as refused:
         render_platform_inventory(
-            OWN.platform, OWN, lab, outputs={"machines": elsewhere}, host_keys={}, secrets=SECRETS
+            OWN.platform,
+            OWN,
+            lab,
+            outputs={"machines": elsewhere},
+            host_keys={},
+            secrets=SECRETS,
+            machine_certificates=CERTIFICATES,
         )
     assert "sn-core02: not provisioned" in str(refused.value)
 
@@ -494,3 +531,38 @@ def test_windows_workplaces_of_the_lab_are_simulated(plan: Plan) -> None:
     assert variables["ansible_connection"] == "ksm_simulated_windows"
     assert variables["ksm_simulated_windows_folder"] == "/state/windows"
     assert list(hosts(files)["windows_workstations"]["hosts"]) == [WINDOWS_WORKPLACE]
+
+
+def test_a_member_without_name_servers_is_watched_all_the_same(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    without = tuple(server for server in plan.member.servers if server.role != "dns")
+    bare = plan.model_copy(update={"member": plan.member.model_copy(update={"servers": without})})
+    files = render(bare, lab, outputs)
+    [told] = [yaml.safe_load(text) for text in files.values() if "central_registration" in text]
+    assert told["central_registration_monitoring"] == list(MONITORING)
+    assert "central_registration_resolvers" not in told
+    assert set(hosts(files)["central_servers"]["hosts"]) == {*CONTROLLERS, *MONITORING, *PROXIES}
+
+
+def test_collectors_and_monitoring_know_no_member_and_where_each_others_are(lab: Connection) -> None:
+    machines = {"servers": {s.name: {"address": str(s.address)} for s in OWN.member.servers}}
+    files = render_platform_inventory(
+        OWN.platform,
+        OWN,
+        lab,
+        outputs={"machines": machines},
+        host_keys={**CENTRAL, **REPOSITORIES},
+        secrets=SECRETS,
+        machine_certificates=CERTIFICATES,
+    )
+    monitoring = yaml.safe_load(files["group_vars/monitoring_servers.yml"])
+    assert [m["address"] for m in monitoring["monitoring_server_machines"]] == ["127.96.0.31", "127.96.0.32"]
+    assert monitoring["monitoring_server_backup_rpo_hours"] == [1, 4, 24]
+    watched = {target["labels"]["instance"] for target in monitoring["monitoring_server_targets"]}
+    assert {"sn-ops02.ksm.internal", "sn-core01.ksm.internal", "sn-backup03.ksm.internal"} <= watched
+    collectors = yaml.safe_load(files["group_vars/log_collectors.yml"])
+    assert collectors["log_collector_retention_days"] == OWN.platform.baseline.log_retention_days
+    everybody = yaml.safe_load(files["group_vars/all.yml"])
+    assert everybody["machine_baseline_certificate_key_file"].startswith(f"{CERTIFICATES}/")
+    assert "gra" not in as_text(files)

@@ -99,5 +99,5 @@ def test_its_vms_count_where_the_clusters_capacity_is_summed_up(checkout: Projec
     assert "schwerin" in (found["storage-quota"].hint or "")
     file.write_text(text.replace("cpu_mhz: 2800, memory_gib: 1024", "cpu_mhz: 2800, memory_gib: 400"), encoding="utf-8")
     found = {f.rule: f for f in Declarations(checkout).findings() if f.severity == "error"}
-    together = 900 * text.count("memory_gib: 900,")
+    together = 900 * text.count("memory_gib: 900,") + 2 * 4
     assert f"schwerin {together} GiB" in (found["capacity-memory"].hint or "")

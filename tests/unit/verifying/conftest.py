@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ksm_onboard.connection import Connection, GuestAccess, Trust, VCenterAccess
+from ksm_onboard.planning.monitoring import targets
 from ksm_onboard.planning.plan import DatabasePlan, DatastorePlan, Plan, ServerPlan, WorkstationPlan
 from ksm_onboard.verifying.audit import audit
 from ksm_onboard.verifying.audit_report import AuditReport, Reason
@@ -46,6 +47,7 @@ from ksm_onboard.verifying.vcenter_facts import (
     VCenterFacts,
     VmFacts,
 )
+from ksm_onboard.verifying.watchers import WatchersSeen
 
 NOW = datetime(2026, 3, 2, 19, 0, tzinfo=UTC)
 _SERVICES = {
@@ -67,11 +69,21 @@ class World:
     hosts: dict[str, HostFacts | HostSilent]
     absent: dict[str, Reason]
     backups: BackupsSeen
+    watchers: WatchersSeen
 
     @cached_property
     def report(self) -> AuditReport:
         hosts = list(self.hosts.values())
-        return audit(self.plan, self.connection, self.vcenter, hosts, self.absent, backups=self.backups, now=NOW)
+        return audit(
+            self.plan,
+            self.connection,
+            self.vcenter,
+            hosts,
+            self.absent,
+            backups=self.backups,
+            watchers=self.watchers,
+            now=NOW,
+        )
 
     def with_vcenter(self, **changes: Any) -> World:
         return replace(self, vcenter=self.vcenter.model_copy(update=changes))
@@ -135,7 +147,7 @@ def plan(plan: Plan) -> Plan:
 
 @pytest.fixture
 def world(plan: Plan, connection: Connection) -> World:
-    return World(plan, connection, _vcenter(plan), _hosts(plan, connection), {}, _backups(plan))
+    return World(plan, connection, _vcenter(plan), _hosts(plan, connection), {}, _backups(plan), _watchers(plan))
 
 
 def proof(server: str, source: str, repository: str, **changes: Any) -> Attempt:
@@ -160,6 +172,15 @@ def _backups(plan: Plan) -> BackupsSeen:
     return BackupsSeen(
         newest={(server, key): NOW - timedelta(minutes=50) for server, _, key in copies},
         restores=Restores(proofs=tuple(proof(*copy) for copy in copies)),
+    )
+
+
+def _watchers(plan: Plan) -> WatchersSeen:
+    machines: tuple[ServerPlan | WorkstationPlan, ...] = (*plan.member.servers, *plan.member.workstations)
+    up = {target.fqdn: "up" for target in targets(plan)}
+    return WatchersSeen(
+        logs=dict.fromkeys(("sn-ops01", "sn-ops02"), frozenset(machine.fqdn for machine in machines)),
+        targets=dict.fromkeys(("sn-ops01", "sn-ops02"), up),
     )
 
 
@@ -336,6 +357,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
     units = ["chrony.service", "apt-daily-upgrade.timer", *(_SERVICES[role] if role else [])]
     units += [f"ksm-backup@{b.name}.timer" for b in member.backups if b.server == machine.name]
     units += ["sssd.service"] if member.directory and machine.name in member.directory.machines else []
+    units += ["syslog-ng.service", *(["prometheus-node-exporter.service"] if role else [])]
     pem = connection.trust.root_ca_file.read_bytes()
     fingerprint = hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER))
     return HostFacts(
@@ -356,7 +378,7 @@ def _host(machine: ServerPlan | WorkstationPlan, plan: Plan, connection: Connect
         sshd={"permitrootlogin": "no", "passwordauthentication": "no", "kbdinteractiveauthentication": "no"},
         trusted_roots=frozenset({fingerprint.hexdigest(), "0" * 64}),
         log_kept=True,
-        log_servers=(),
+        log_servers=tuple(str(connection.guests.reachable_at(a)) for a in baseline.log_servers),
         bookmarks=tuple(sorted(a.url for a in member.applications if a.url and a.key in machine.applications)),
         name_servers=tuple(map(str, machine.dns_servers)),
         dns={str(connection.guests.reachable_at(server)): names for server in (*machine.dns_servers, *central)},

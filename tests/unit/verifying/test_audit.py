@@ -108,6 +108,19 @@ def unit(world: World, host: str, name: str, *, impossible: bool = False) -> Wor
     return world.with_host(host, units=units)
 
 
+FILE01 = "gra-file01.grabow.internal"
+
+
+def with_watchers(world: World, **changes: Any) -> World:
+    return replace(world, watchers=world.watchers.model_copy(update=changes))
+
+
+def unheard(world: World, name: str) -> frozenset[str]:
+    heard: frozenset[str] = world.watchers.logs["sn-ops02"]
+    assert name in heard
+    return heard - {name}
+
+
 def dropped(mapping: Any, key: str) -> dict[str, Any]:
     return {k: v for k, v in mapping.items() if k != key}
 
@@ -529,6 +542,30 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
         lambda w: w.with_host("gra-ws0001", log_servers=("evil.example",)),
         [("different", "machines", "gra-ws0001", "log_servers")],
     ),
+    "log sent to one collector of two": (
+        lambda w: w.with_host("gra-ws0001", log_servers=w.host("gra-ws0001").log_servers[:1]),
+        [("different", "machines", "gra-ws0001", "log_servers")],
+    ),
+    "a log that one collector does not get": (
+        lambda w: with_watchers(w, logs={**w.watchers.logs, "sn-ops02": unheard(w, FILE01)}),
+        [("different", "machines", "gra-file01", "log_received sn-ops02")],
+    ),
+    "a server that one monitoring machine cannot ask": (
+        lambda w: with_watchers(
+            w, targets={**w.watchers.targets, "sn-ops01": w.watchers.targets["sn-ops01"] | {FILE01: "down"}}
+        ),
+        [("different", "machines", "gra-file01", "monitored sn-ops01")],
+    ),
+    "a server that one monitoring machine was never told of": (
+        lambda w: with_watchers(
+            w, targets={**w.watchers.targets, "sn-ops01": dropped(w.watchers.targets["sn-ops01"], FILE01)}
+        ),
+        [("different", "machines", "gra-file01", "monitored sn-ops01")],
+    ),
+    "the exporter does not run": (
+        lambda w: unit(w, "gra-file01", "prometheus-node-exporter.service"),
+        [("different", "machines", "gra-file01", "unit prometheus-node-exporter.service")],
+    ),
     "support account without rights": (
         lambda w: w.with_host("gra-ws0001", sudo_rights={}),
         [("different", "machines", "gra-ws0001", "sudo ksm-support")],
@@ -805,8 +842,8 @@ def test_every_compared_attribute_has_words_in_the_protocol(world: World, monkey
     assert world.report.differences == ()
     assert {attribute: wording.attribute(attribute) for attribute in compared}
     single = {attribute for attribute in compared if " " not in attribute}
-    # Only Windows is asked where it takes packages from.
-    assert single == set(wording.ATTRIBUTES) - {"everything", "package_sources"}
+    # Only Windows is asked where it takes packages from; the others name what was not compared, and why.
+    assert single == set(wording.ATTRIBUTES) - {"everything", "package_sources", "log_received", "monitored"}
 
 
 def test_vlan_strangers_need_no_name(world: World) -> None:
@@ -830,3 +867,17 @@ def test_windows_is_planned_and_listed_as_not_configured_yet(world: World) -> No
 def test_a_bookmark_that_is_missing_is_found(world: World) -> None:
     spoilt = world.with_host("gra-ws0001", bookmarks=("https://www.elster.de/eportal",))
     assert findings(spoilt.report) == [("missing", "applications", "gra-ws0001: mv-serviceportal", "bookmark")]
+
+
+def test_a_collector_that_cannot_be_asked_is_one_difference_and_what_it_would_have_told_is_a_gap(world: World) -> None:
+    told = world.watchers
+    silent = with_watchers(
+        world,
+        logs=dropped(told.logs, "sn-ops02"),
+        targets=dropped(told.targets, "sn-ops02"),
+        silent={"sn-ops02": "Connection refused"},
+    ).report
+    assert set(findings(silent)) == {("different", "machines", "sn-ops02", "answers")}
+    gaps = [(gap.object, gap.what) for gap in silent.not_checked]
+    assert ("gra-file01", "log_received sn-ops02") in gaps and ("gra-file01", "monitored sn-ops02") in gaps
+    assert {gap.reason for gap in silent.not_checked} == {Reason.SILENT}

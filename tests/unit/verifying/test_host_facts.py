@@ -138,9 +138,16 @@ def test_time_and_log_servers() -> None:
         "b",
         "d",
     )
-    new = '*.* action(type="omfwd" target="log-a.example" port="514" protocol="tcp")\n# target="old.example"\n'
-    assert host_facts.log_servers([new, "*.* @@log-b.example:514\n"]) == ("log-a.example", "log-b.example")
-    assert host_facts.log_servers(['module(load="imuxsock")\n*.*;auth.none -/var/log/syslog\n']) == ()
+    options = 'port(6514) transport("tls")\n    tls(peer-verify(required-trusted))'
+    tls = f'destination a {{\n  syslog("10.96.0.31" {options}\n  );\n}};\n'
+    # Only whom the machine knows by a certificate counts.
+    others = (
+        tls.replace("10.96.0.31", "10.0.0.1").replace("required-trusted", "optional-untrusted"),
+        tls.replace("10.96.0.31", "10.0.0.2").replace('"tls"', '"tcp"'),
+        "".join(f"# {line}\n" for line in tls.replace("10.96.0.31", "10.0.0.3").splitlines()),
+    )
+    assert host_facts.log_servers([tls + "".join(others), tls.replace("31", "32")]) == ("10.96.0.31", "10.96.0.32")
+    assert host_facts.log_servers(["source machine { systemd-journal(); };\n"]) == ()
 
 
 @pytest.mark.parametrize(
