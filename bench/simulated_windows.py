@@ -42,7 +42,7 @@ def main(number: int) -> None:
                 "vcenter": {"server": "127.0.0.1:1", "user": "nobody", "password_file": root / "none"},
                 "guests": {"private_key_file": root / "ops", "loopback_shift": 64},
                 "trust": {"root_ca_file": root / "tls" / "ca.pem"},
-                "windows": {"chocolatey_feed": "https://depot.lab.invalid/nuget/v3/index.json"},
+                "windows": {},
             }
         )
         plan = Declarations(Project(ROOT)).plan("grabow")

@@ -86,9 +86,6 @@ class WindowsAccess(_Section):
     )
     ca_file: Path | None = Field(default=None, description="psrp: CA that signed the machines' certificates")
     port: StrictInt | None = Field(default=None, ge=1, le=65535, description="unset: 5986 for psrp, 22 for ssh")
-    chocolatey_feed: str = Field(
-        pattern=r"^https://\S+$", description="the internal Chocolatey feed, the only source of packages"
-    )
 
     @property
     def reached_at(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -104,6 +104,11 @@ def show_rolled(rolled: Sequence[Rolled]) -> None:
             terminal.err.print(f"[yellow]no further wave:[/] {escape(one.closed)}")
 
 
+def _installed(workplace: WorkplaceStatus) -> Iterator[str]:
+    for key, version in workplace.installed.items():
+        yield f"{key} {version}" + (" (stand-in)" if key in workplace.stand_ins else "")
+
+
 def show_workplaces(plan: Plan, workplaces: Sequence[WorkplaceStatus]) -> None:
     """One line per workplace that anything is known of; the others are counted."""
     known = [workplace for workplace in workplaces if workplace.since is not None]
@@ -118,7 +123,7 @@ def show_workplaces(plan: Plan, workplaces: Sequence[WorkplaceStatus]) -> None:
                 workplace.platform + (" (simulated)" if workplace.simulated else ""),
                 workplace.state + (", asked itself" if workplace.checked else ""),
                 f"{workplace.since.astimezone(zone):%Y-%m-%d %H:%M}" if workplace.since else "–",
-                ", ".join(f"{key} {version}" for key, version in workplace.installed.items()) or "–",
+                ", ".join(_installed(workplace)) or "–",
                 ", ".join(workplace.due) or "–",
                 ", ".join(workplace.withheld) or "–",
                 workplace.reason or "–",

@@ -152,7 +152,7 @@ def render_inventory(
         taken_back = {key for key, names in (withheld or {}).items() if workstation.name in names}
         given = tuple(key for key in workstation.applications if key not in taken_back)
         files[f"host_vars/{workstation.name}.yml"] = (
-            _windows_workstation(member, workstation, given)
+            _windows_workstation(plan, connection, workstation, given)
             if workstation.platform == "windows"
             else {
                 **_applications(member, given),
@@ -677,7 +677,6 @@ def _windows(plan: Plan, connection: Connection, secrets: Path) -> Variables:
         "windows_workstation_root_ca_file": str(connection.trust.root_ca_file),
         "windows_workstation_management_port": access.reached_at,
         "windows_workstation_drives": [{"letter": letter, "path": path} for letter, path in drives(member)],
-        "windows_applications_feed": access.chocolatey_feed,
     }
 
 
@@ -944,7 +943,10 @@ def _application(application: ApplicationPlan) -> Variables:
     }
 
 
-def _windows_workstation(member: MemberPlan, workstation: WorkstationPlan, keys: tuple[str, ...]) -> Variables:
+def _windows_workstation(
+    plan: Plan, connection: Connection, workstation: WorkstationPlan, keys: tuple[str, ...]
+) -> Variables:
+    member = plan.member
     by_key = {application.key: application for application in member.applications}
     wanted = [by_key[key] for key in sorted(keys)]
     sites = {site.key: site.name for site in member.sites}
@@ -957,6 +959,10 @@ def _windows_workstation(member: MemberPlan, workstation: WorkstationPlan, keys:
             {"name": application.product, "url": url}
             for application in wanted
             if (url := bookmarked_on_windows(application)) is not None
+        ],
+        "windows_applications_feeds": [
+            f"https://{connection.guests.reachable_at(depot.address)}/nuget/v3/index.json"
+            for depot in in_order(plan.platform.central_servers("depot"), workstation)
         ],
         "windows_applications_wanted": [
             {

@@ -291,8 +291,8 @@ def _write_connection(project: Project, name: str, record: _Record) -> None:
             "issuing": {"certificate_file": "tls/issuing.pem", "key_file": "tls/issuing.key"},
         },
         "packages": {"apt_proxy": record.apt_proxy},
-        # Nobody answers there: Windows workstations are simulated, and so is their feed.
-        "windows": {"user": GUEST_USER, "chocolatey_feed": "https://depot.lab.invalid/nuget/v3/index.json"},
+        # Nobody is logged in to: Windows workstations are simulated.
+        "windows": {"user": GUEST_USER},
     }
     text = "# Written by `ksm-onboard lab up`, removed by `ksm-onboard lab down`.\n"
     write_atomically(_connection_file(project, name), text + yaml.safe_dump(connection, sort_keys=False))

@@ -8,7 +8,9 @@ from itertools import chain, zip_longest
 from typing import Any, Final
 
 from ksm_onboard.declaration.models import DevicePlatform
+from ksm_onboard.depot.packages import FEED_STAND_IN_VERSION
 from ksm_onboard.lab.array import ArrayExport
+from ksm_onboard.planning.depot import STAND_IN
 from ksm_onboard.planning.exports import exports_of
 from ksm_onboard.planning.plan import MemberPlan, Plan, PlatformPlan, WorkstationPlan
 
@@ -44,14 +46,15 @@ def array_exports(plan: Plan) -> tuple[ArrayExport, ...]:
 
 
 FEED_VERSION: Final = "1.0.0"
-"""The version of every package that the simulated feed offers: it holds none that somebody made."""
+"""The version of every package that the simulated feeds offer, but of stand-ins: those are in the depots."""
 CHOCOLATEY_VERSION: Final = "2.4.3"
 
 
 def windows_offers(member: MemberPlan) -> dict[str, str]:
     """The packages that the feed of the lab's simulated Windows workstations offers: what is planned, and no other."""
-    packages = (application.windows_package for application in member.applications)
-    return {"chocolatey": CHOCOLATEY_VERSION, **{package: FEED_VERSION for package in packages if package is not None}}
+    packages = sorted({a.windows_package for a in member.applications if a.windows_package is not None})
+    versions = {p: FEED_STAND_IN_VERSION if p.startswith(STAND_IN) else FEED_VERSION for p in packages}
+    return {"chocolatey": CHOCOLATEY_VERSION, **versions}
 
 
 def _in_turn(member: MemberPlan, platform: DevicePlatform) -> Iterator[WorkstationPlan]:

@@ -74,7 +74,7 @@ def in_order(
     """The depots as the machine asks them: a server the one of its own fire section first, workplaces take turns."""
     if isinstance(machine, ServerPlan):
         return tuple(sorted(depots, key=lambda depot: depot.section != machine.section))
-    first = (int(machine.address) - 1) % len(depots)
+    first = (int(machine.address) - 1) % max(len(depots), 1)
     return (*depots[first:], *depots[:first])
 
 

@@ -31,6 +31,7 @@ class WorkplaceStatus:
     """One workplace. ``installed``: versions by application; ``due``: declared, and not known to be there.
 
     ``checked``: the machine was asked by other means than those that installed. ``since``: None if nothing is known.
+    ``stand_ins``: what of ``installed`` is not the product, but the depot's empty stand-in for it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class WorkplaceStatus:
     installed: Mapping[str, str]
     due: tuple[str, ...]
     withheld: tuple[str, ...]
+    stand_ins: tuple[str, ...]
 
 
 def workplace_statuses(
@@ -59,6 +61,7 @@ def workplace_statuses(
     an application since is due again.
     """
     nothing_to_install = {a.key for a in member.applications if not a.packages and not (a.in_browser and a.url)}
+    stand_in_on = {a.key: a.stand_in_on for a in member.applications}
     found = []
     for machine in member.workstations:
         known = told.get(machine.name)
@@ -92,6 +95,7 @@ def workplace_statuses(
                 installed=there,
                 due=missing,
                 withheld=tuple(sorted(without & set(machine.applications))),
+                stand_ins=tuple(key for key in there if machine.platform in stand_in_on.get(key, ())),
             )
         )
     return tuple(found)

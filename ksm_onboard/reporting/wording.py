@@ -283,7 +283,10 @@ def _range(first: str, last: str) -> str:
 def workplace_state(status: WorkplaceStatus, zone: ZoneInfo) -> str:
     """How runs left a workplace."""
     since = f" ({status.since.astimezone(zone):%d.%m.%Y})" if status.since else ""
-    versions = ", ".join(f"{key} {version}".strip() for key, version in status.installed.items())
+    versions = ", ".join(
+        f"{key} {version}".strip() + (" (Platzhalter)" if key in status.stand_ins else "")
+        for key, version in status.installed.items()
+    )
     if status.state == "done":
         checked = ", am Gerät nachgeprüft" if status.checked else ""
         return f"eingerichtet{since}{checked}" + (f": {versions}" if versions else "")

@@ -15,8 +15,8 @@ from ksm_onboard.verifying.audit_report import Area, MachineSeen
 from ksm_onboard.verifying.comparison import Comparison
 from ksm_onboard.verifying.windows_hosts import BROWSER, SYSTEM, TIME, UPDATES, WindowsFacts
 
-FEED = "ksm"
-"""The only source that Chocolatey may ask."""
+FEEDS = ("ksm", "ksm-other")
+"""The only sources that Chocolatey may ask: the two depots."""
 
 
 def compare_windows(
@@ -36,7 +36,7 @@ def compare_windows(
     same("login_banner", baseline.login_banner.strip(), system.get("legalnoticetext"), "win_reg_stat")
     same("screen_lock_seconds", baseline.screen_lock_minutes * 60, system.get("InactivityTimeoutSecs"), "win_reg_stat")
     same("root_ca", True, thumbprint(root_ca) in facts.thumbprints, "win_certificate_info")
-    same("package_sources", (FEED,), facts.sources, "win_chocolatey_facts")
+    same("package_sources", FEEDS, facts.sources, "win_chocolatey_facts")
     parts = _applications(plan, machine, facts, points)
     system_name = f"{facts.operating_system} (simuliert)" if facts.simulated else facts.operating_system
     return MachineSeen(

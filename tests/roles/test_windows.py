@@ -85,7 +85,7 @@ def workstations(tmp_path_factory: pytest.TempPathFactory) -> Workstations:
             "vcenter": {"server": "127.0.0.1:1", "user": "nobody", "password_file": root / "none"},
             "guests": {"private_key_file": root / "ops", "loopback_shift": 64},
             "trust": {"root_ca_file": root / "tls" / "ca.pem"},
-            "windows": {"chocolatey_feed": "https://depot.lab.invalid/nuget/v3/index.json"},
+            "windows": {},
         }
     )
     plan = Declarations(Project(ROOT)).plan("grabow")
@@ -160,7 +160,7 @@ def test_what_the_roles_leave(workstations: Workstations) -> None:
     assert "\\KSM\\Network drives" in machine.scheduled_tasks
     script = base64.b64decode(machine.files["c:\\programdata\\ksm\\drives.ps1"].content).decode()
     assert all(f"\\{share.name}'" in script for share in workstations.plan.member.shares)
-    assert list(machine.chocolatey.sources) == ["ksm"]
+    assert list(machine.chocolatey.sources) == ["ksm", "ksm-other"]
     assert machine.volumes["C:"].protection == "off"
     site = next(w.site for w in workstations.plan.member.workstations if w.name == ONE)
     assert set(machine.printers) == {q.name for q in workstations.plan.member.print_queues if q.site == site}
@@ -230,6 +230,28 @@ def test_hosts_that_misbehave_are_named_and_catch_up_when_they_are_well(workstat
     assert not any("restart is due" in note for note in result.hosts[ONE].notes)
     assert any("restart is due" in note for note in result.hosts[OTHER].notes)
     assert all("7zip" in workstations.hosts.read(name).chocolatey.packages for name in (ONE, OTHER))
+
+
+@pytest.mark.usefixtures("runs")
+def test_the_other_depot_gives_what_the_first_does_not_and_no_public_source_is_asked(
+    workstations: Workstations,
+) -> None:
+    sources = workstations.one().chocolatey.sources
+    assert {name: source["source"] for name, source in sources.items()} == {
+        "ksm": "https://127.160.0.41/nuget/v3/index.json",
+        "ksm-other": "https://127.160.0.42/nuget/v3/index.json",
+    }
+    offers = workstations.hosts.offers()
+    lost = tuple(source["source"] for name, source in sources.items() if name == "ksm")
+    with workstations.hosts.opened(ONE) as machine:
+        del machine.chocolatey.packages["7zip"]
+    workstations.hosts.set_offers(offers.model_copy(update={"lost_feeds": lost}))
+    try:
+        result = workstations.configure(limit=ONE, tags="windows_applications")
+    finally:
+        workstations.hosts.set_offers(offers)
+    assert result.status == "finished", result.problems
+    assert "7zip" in workstations.one().chocolatey.packages
 
 
 @pytest.mark.usefixtures("runs")

@@ -162,9 +162,10 @@ class Installer(_Part):
 
 
 class Offers(_Part):
-    """What can be installed: Chocolatey package → version, and address → installer."""
+    """What can be installed: Chocolatey package → version, and address → installer; and feeds that do not answer."""
 
     chocolatey: dict[str, str] = Field(default_factory=dict)
+    lost_feeds: tuple[str, ...] = ()
     installers: dict[str, Installer] = Field(default_factory=dict)
 
 

@@ -126,11 +126,12 @@ def on_host(checkout: Checkout, declared: str, command: str, *, stdin: str = "",
     """What a shell command prints on a host, run by the operations account; without ``check`` also its errors."""
     key = checkout.state / "ssh" / "ops_ed25519"
     connection = yaml.safe_load((checkout.state / "connection.yaml").read_text())
+    known = [f"{checkout.root}/inventories/{whose}/known_hosts.txt" for whose in ("grabow", "schwerin")]
     words = [
         "ssh",
         *("-i", str(key), "-p", str(connection["guests"]["port"]), "-o", "BatchMode=yes"),
         *("-o", "StrictHostKeyChecking=yes", "-o", "LogLevel=ERROR"),
-        *("-o", f"UserKnownHostsFile={checkout.root}/inventories/grabow/known_hosts.txt"),
+        *("-o", f"UserKnownHostsFile={' '.join(known)}"),
         f"ops@{address(declared)}",
         command,
     ]

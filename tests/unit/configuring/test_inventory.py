@@ -500,7 +500,7 @@ WINDOWS_WORKPLACE = next(w.name for w in GRABOW.member.workstations if w.platfor
 def test_windows_workplaces_of_a_real_data_centre_are_reached_without_a_secret_in_the_inventory(
     plan: Plan, outputs: Mapping[str, Any], transport: str
 ) -> None:
-    windows = {"transport": transport, "password_file": "/secret/file", "chocolatey_feed": "https://depot.x/nuget"}
+    windows = {"transport": transport, "password_file": "/secret/file"}
     known = make_connection(loopback_shift=None).model_dump() | {"windows": windows}
     connection = Connection.model_validate(known)
     files = render(
@@ -524,7 +524,7 @@ def test_windows_workplaces_of_a_real_data_centre_are_reached_without_a_secret_i
 
 
 def test_windows_workplaces_of_the_lab_are_simulated(plan: Plan) -> None:
-    known = make_connection(loopback_shift=0).model_dump() | {"windows": {"chocolatey_feed": "https://depot.x/nuget"}}
+    known = make_connection(loopback_shift=0).model_dump() | {"windows": {}}
     outputs = {"servers": {s.name: {"address": str(s.address)} for s in GRABOW.member.servers}}
     files = render(GRABOW, Connection.model_validate(known), outputs, workstations=[WINDOWS_WORKPLACE])
     variables = yaml.safe_load(files["group_vars/windows_workstations.yml"])

@@ -39,7 +39,7 @@ CONNECTION = Connection.model_validate(
         "vcenter": {"server": "192.0.2.1", "user": "svc@vsphere.local", "password_file": "/state/password"},
         "guests": {"private_key_file": "/state/ops"},
         "trust": {"root_ca_file": "/state/ca.pem"},
-        "windows": {"chocolatey_feed": "https://depot.invalid/chocolatey/"},
+        "windows": {},
     }
 )
 

@@ -39,6 +39,8 @@ def test_done_is_done_until_something_else_is_declared(plan: Plan) -> None:
     assert (done.state, done.due, done.reason) == ("done", (), "")
     assert "libreoffice 1" in workplace_state(done, ZoneInfo("Europe/Berlin"))
     assert "am Gerät nachgeprüft" in workplace_state(done, ZoneInfo("Europe/Berlin"))
+    assert done.stand_ins == ("quba-viewer",)
+    assert "quba-viewer 1 (Platzhalter)" in workplace_state(done, ZoneInfo("Europe/Berlin"))
     less = {key: parts for key, parts in installed.items() if key != "libreoffice"}
     due = status(plan, Entry(host=NAME, state="done", installed=less))
     assert (due.state, due.due, due.reason) == ("due", ("libreoffice",), "declared since: libreoffice")

@@ -71,7 +71,9 @@ def _chocolatey(situation: Situation, arguments: dict[str, Any]) -> Answer:
 
 def _bootstrapped(situation: Situation, arguments: dict[str, Any]) -> str:
     """The version of Chocolatey that the named source offers; from the public one nothing comes, as in the lab."""
-    offered = situation.offers.chocolatey.get("chocolatey") if "://" in (arguments["source"] or "") else None
+    source = arguments["source"] or ""
+    known = "://" in source and source not in situation.offers.lost_feeds
+    offered = situation.offers.chocolatey.get("chocolatey") if known else None
     if offered is None:
         raise FailedError(f"Chocolatey cannot be installed from {arguments['source'] or 'the public source'}")
     return offered
@@ -106,12 +108,14 @@ def _one_package(situation: Situation, arguments: dict[str, Any], name: str, sta
 
 
 def _asks_offers(situation: Situation, arguments: dict[str, Any]) -> bool:
-    """Whether any source that is asked is the depot's feed: the simulated community feed offers nothing."""
-    sources = situation.machine.chocolatey.sources
+    """Whether any source that is asked is a depot's feed that answers: the simulated community feed offers nothing."""
+    sources, lost = situation.machine.chocolatey.sources, situation.offers.lost_feeds
     asked = arguments["source"]
     if asked is None:
-        return any(name != "chocolatey" and not source["disabled"] for name, source in sources.items())
-    return asked in sources or asked in {source["source"] for source in sources.values()} or "://" in asked
+        enabled = [source for name, source in sources.items() if name != "chocolatey" and not source["disabled"]]
+        return any(source["source"] not in lost for source in enabled)
+    address = sources[asked]["source"] if asked in sources else asked
+    return "://" in address and address not in lost
 
 
 def _chocolatey_source(situation: Situation, arguments: dict[str, Any]) -> Answer:
