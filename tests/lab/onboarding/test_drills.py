@@ -19,8 +19,7 @@ from ksm_onboard.connection import load_connection
 from ksm_onboard.lab.losses import Control, Losable, Section
 from ksm_onboard.vcenter import collect, session
 
-from .conftest import LAB, Checkout
-from .test_onboard import on_host
+from .conftest import LAB, Checkout, on_host
 
 pytestmark = pytest.mark.lab
 

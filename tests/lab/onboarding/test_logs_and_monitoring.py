@@ -27,8 +27,7 @@ from ksm_onboard.certificates import (
 from ksm_onboard.connection import load_connection
 from ksm_onboard.project import Project
 
-from .conftest import Checkout
-from .test_onboard import address, on_host
+from .conftest import Checkout, address, on_host
 
 pytestmark = pytest.mark.lab
 

@@ -108,7 +108,14 @@ def inventory(plan: Plan) -> dict[str, str]:
     names += [server.name for server in plan.platform.all_central_servers]
     keys = dict.fromkeys(names, "ssh-ed25519 AAAA")
     outputs = {"servers": {server.name: {"address": str(server.address)} for server in plan.member.servers}}
-    return render_inventory(plan, CONNECTION, outputs=outputs, host_keys=keys, secrets=Path("/state/secrets/x/y"))
+    return render_inventory(
+        plan,
+        CONNECTION,
+        outputs=outputs,
+        host_keys=keys,
+        secrets=Path("/state/secrets/x/y"),
+        machine_certificates=Path("/state/certificates"),
+    )
 
 
 EVERYBODY = set(MEMBERS)
@@ -196,6 +203,7 @@ def inventory_of_platform(planned: Side) -> dict[str, str]:
         outputs=outputs,
         host_keys=keys,
         secrets=Path("/state/secrets/schwerin"),
+        machine_certificates=Path("/state/certificates"),
     )
 
 
