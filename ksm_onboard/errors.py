@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     DECLARATION_REFUSED = 3
     DIFFERENCES = 4
     NOT_READY = 5
+    NOT_APPROVED = 6
     INTERRUPTED = 130
 
 

@@ -30,6 +30,8 @@ _COMMANDS = {
     "catalogue": "catalogue:app",
     "licences": "licences:licences",
     "import": "takeover:import_exports",
+    "preview": "preview:preview",
+    "approve": "preview:approve",
     "up": "flow:up",
     "configure": "flow:configure",
     "restore-test": "flow:restore_test",

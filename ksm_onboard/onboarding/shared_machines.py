@@ -45,6 +45,7 @@ from ksm_onboard.planning.load import Declarations
 from ksm_onboard.planning.plan import CentralServerPlan, Plan, PlatformPlan
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
+from ksm_onboard.provisioning.approvals import approved_only
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.driver import Driver, EngineRun
 from ksm_onboard.provisioning.environment import Engine
@@ -78,7 +79,12 @@ class SharedMachines:
         if self.connection.simulated and self.own is not None:
             set_exports(self.project, self.connection.name, array_exports(self.own))
         self.progress.step(f"stack {key}: the platform that all members share")
-        return self._driver.up(key, self.progress)
+        return self._driver.up(key, self.progress, approved_only(self.project.stacks))
+
+    def preview(self) -> EngineRun:
+        """What ``provision`` would do to the platform's stack, and what each change means. Changes nothing."""
+        self.progress.step(f"preview of stack {self.platform.key}")
+        return self._driver.preview(self.platform.key, self.progress)
 
     def start_in_lab(self) -> int:
         """In the lab, start the physical ones as hosts; returns how many there are then. vCenter starts the VMs."""

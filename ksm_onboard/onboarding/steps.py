@@ -51,6 +51,7 @@ from ksm_onboard.policies.judge import Waiver, judge
 from ksm_onboard.policies.resources import from_state
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
+from ksm_onboard.provisioning.approvals import approved_only
 from ksm_onboard.provisioning.customisation import Customisation
 from ksm_onboard.provisioning.driver import Driver, EngineRun
 from ksm_onboard.provisioning.environment import Engine
@@ -110,7 +111,12 @@ class Onboarding:
         if self.connection.simulated and set_exports(self.project, self.connection.name, array_exports(self.plan)):
             self.progress.line(f"the lab's array exports {len(self.plan.member.datastores)} datastores (simulated)")
         self.progress.step(f"stack {self.member}: {len(self.plan.member.servers)} servers")
-        return self._driver.up(self.member, self.progress)
+        return self._driver.up(self.member, self.progress, approved_only(self.project.stacks))
+
+    def preview(self) -> EngineRun:
+        """What ``provision`` would do to the member's stack, and what each change means. Changes nothing."""
+        self.progress.step(f"preview of stack {self.member}")
+        return self._driver.preview(self.member, self.progress)
 
     def start_lab_workstations(self, number: int) -> int:
         """In the lab, start ``number`` of the declared workstations: Linux as hosts, Windows simulated.

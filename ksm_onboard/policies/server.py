@@ -28,6 +28,10 @@ _LARGEST_MESSAGE = 400 * 1024 * 1024
 _LEVELS = {"mandatory": analyzer_pb2.MANDATORY, "advisory": analyzer_pb2.ADVISORY}
 
 
+# Every resource of these types is asked for by the program; providers and the stack itself are the engine's.
+_ASKED_FOR = ("vsphere:", "ksm:")
+
+
 class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     """Collects the resources of one run and judges them together when all are known."""
 
@@ -60,7 +64,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
 
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802, ARG002
         """Judges everything. An error in a rule fails the call, and with it the run."""
-        stack = Stack.of(self._resource(told_of) for told_of in request.resources)
+        stack = Stack.of(self._resource(told_of) for told_of in request.resources if self._stays(told_of))
         verdicts = judge(stack, self._today())
         judged = {verdict.rule.id for verdict in verdicts if verdict.judged}
         return analyzer_pb2.AnalyzeResponse(
@@ -84,6 +88,10 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
                 if rule.id not in judged
             ],
         )
+
+    def _stays(self, told_of: Any) -> bool:
+        """Whether the program asked for it. What only stands in the state is told of too, and about to be deleted."""
+        return told_of.urn in self._inputs or not self._inputs or not told_of.type.startswith(_ASKED_FOR)
 
     def _resource(self, told_of: Any) -> Resource:
         outputs = plain(_data(told_of.properties))

@@ -2,7 +2,7 @@
 
 It runs the same ``pulumi`` in the same environment as a person would, so both share one
 state. What comes on top: it settles what an interrupted run left behind, tells what it is
-doing, ends cleanly on Ctrl-C, and says in one sentence what went wrong.
+doing, stops before data are lost, ends cleanly on Ctrl-C, and says in one sentence what went wrong.
 """
 
 from __future__ import annotations
@@ -11,22 +11,25 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import InterruptedRunError, NotReadyError, OnboardError
+from ksm_onboard.planning.risk import Risk, Step, losses, risks
 from ksm_onboard.progress import Progress
 from ksm_onboard.project import Project
+from ksm_onboard.provisioning.approvals import Gate, refuse_losses
 from ksm_onboard.provisioning.environment import Engine, engine_environment
-from ksm_onboard.provisioning.failures import Diagnostic, explain
+from ksm_onboard.provisioning.failures import Diagnostic, explain, is_noise
 from ksm_onboard.provisioning.half_made import half_made
 from ksm_onboard.provisioning.interrupted import Interrupted, settle
 from ksm_onboard.provisioning.policy_events import (
@@ -35,6 +38,7 @@ from ksm_onboard.provisioning.policy_events import (
     PolicyLog,
     PolicyResult,
 )
+from ksm_onboard.provisioning.steps import step_of
 
 Operation = Literal["preview", "up", "refresh", "destroy"]
 
@@ -43,6 +47,8 @@ PARALLEL = 8
 
 _JUDGED = ("preview", "up")
 _SAYS_IT_WAITS_AFTER_SECONDS = 15
+# The engine's words for a protected resource that would go: resource/deploy/step.go and step_generator.go.
+_PROTECTED = re.compile(r"it is (?:protected|currently marked for protection)")
 _NOT_A_CHANGE = {"same", "read", "read-replacement", "discard", "refresh"}
 _DONE = {
     "create": "created",
@@ -59,7 +65,9 @@ _DONE = {
 class EngineRun:
     """What a finished run did: resources per engine operation (create, same, …) and how long it took.
 
-    ``policies`` is what the policy pack said; None where the engine asks none (refresh, destroy).
+    ``policies`` is what the policy pack said; None where the engine asks none (refresh, destroy), and in a preview that
+    stops at protected data. ``risks`` is what each change means (a preview's, or those that an up was judged by),
+    ``standing`` the ids of what stands, by URN.
     """
 
     stack: str
@@ -69,6 +77,10 @@ class EngineRun:
     replaced: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     policies: PolicyResult | None = None
+    risks: tuple[Risk, ...] = ()
+    standing: Mapping[str, str] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
+    """URNs of what the engine's own protection stops."""
 
     @property
     def changes(self) -> int:
@@ -90,18 +102,52 @@ class Driver:
     parallel: int = PARALLEL
 
     def preview(self, stack: str, progress: Progress) -> EngineRun:
-        """What ``up`` would do. Changes nothing in the data centre."""
+        """What ``up`` would do, and what each change means. Changes nothing in the data centre."""
         self._select_or_init(stack)
-        return self._run("preview", stack, ["--parallel", str(self.parallel)], progress)
+        return self._run("preview", stack, self._flags(), progress, forgets=False)
 
-    def up(self, stack: str, progress: Progress) -> EngineRun:
-        """Make the data centre as the stack's plan says. The engine previews first, and stops there if it must.
+    def up(self, stack: str, progress: Progress, gate: Gate = refuse_losses) -> EngineRun:
+        """Make the data centre as the stack's plan says, after ``gate`` has judged the preview.
 
-        Raises InterruptedRunError after Ctrl-C; the next run completes the work.
+        Raises what ``gate`` raises, with nothing touched, and InterruptedRunError after Ctrl-C; the next run completes
+        the work.
         """
         self._select_or_init(stack)
         self._settle(stack, progress)
-        return self._run("up", stack, ["--yes", "--parallel", str(self.parallel)], progress)
+        seen = self._run("preview", stack, self._flags(), progress)
+        gate(stack, seen.risks, seen.standing)
+        if not seen.protected:
+            return self._carry_out(stack, seen, progress)
+        with self._unprotected(stack, seen.protected, progress):
+            # What the engine's protection hid before, such as the policies' word, is seen and judged now.
+            seen = self._run("preview", stack, self._flags(), progress)
+            gate(stack, seen.risks, seen.standing)
+            return self._carry_out(stack, seen, progress)
+
+    def _carry_out(self, stack: str, seen: EngineRun, progress: Progress) -> EngineRun:
+        """The preview was our own, so the engine need not make another one."""
+        flags = ["--yes", "--skip-preview", *self._flags()]
+        done = self._run("up", stack, flags, progress, planned=seen.changes)
+        return replace(done, risks=seen.risks)
+
+    @contextlib.contextmanager
+    def _unprotected(self, stack: str, urns: tuple[str, ...], progress: Progress) -> Iterator[None]:
+        """Take the engine's protection from approved resources; whatever is left of them afterwards has it again."""
+        for urn in urns:
+            progress.line(f"{_label(urn)}: approved, so its protection is taken away for this run")
+            self._ask("state", "unprotect", urn, "--yes", "--stack", stack)
+        try:
+            yield
+        finally:
+            left = {
+                entry["urn"] for entry in ((self.state(stack) or {}).get("deployment") or {}).get("resources") or ()
+            }
+            for urn in urns:
+                if urn in left:
+                    self._ask("state", "protect", urn, "--yes", "--stack", stack)
+
+    def _flags(self) -> list[str]:
+        return ["--parallel", str(self.parallel)]
 
     def refresh(self, stack: str, progress: Progress) -> EngineRun:
         """Read the data centre into the stack's state."""
@@ -185,21 +231,30 @@ class Driver:
             raise explain(stack, self.connection, (), done.stderr or done.stdout)
         return done.stdout
 
-    def _run(self, operation: Operation, stack: str, flags: list[str], progress: Progress) -> EngineRun:
+    def _run(
+        self,
+        operation: Operation,
+        stack: str,
+        flags: list[str],
+        progress: Progress,
+        *,
+        forgets: bool = True,
+        planned: int = 0,
+    ) -> EngineRun:
         try:
-            return self._run_once(operation, stack, flags, progress)
+            return self._run_once(operation, stack, flags, progress, forgets=forgets, planned=planned)
         except _OrphansError as orphans:
             # vCenter has dropped them together with their VMs; only the provider cannot read that.
             for urn in orphans.urns:
                 progress.line(f"{_name(urn)}: its VM is gone from vCenter, and with it the override; forgotten")
                 self._ask("state", "delete", urn, "--yes", "--stack", stack)
-        return self._run_once(operation, stack, flags, progress, forgets=False)
+        return self._run_once(operation, stack, flags, progress, forgets=False, planned=planned)
 
     def _run_once(
-        self, operation: Operation, stack: str, flags: list[str], progress: Progress, *, forgets: bool = True
+        self, operation: Operation, stack: str, flags: list[str], progress: Progress, *, forgets: bool, planned: int = 0
     ) -> EngineRun:
         started = time.monotonic()
-        log = _Log(progress)
+        log = _Log(progress, planned=planned)
         with _started(self._command(operation, "--stack", stack, "--json", *flags), self) as process:
             interrupted = _follow(process, log)
         if interrupted:
@@ -211,12 +266,13 @@ class Driver:
         refused = [finding for finding in log.policies.findings if finding.stops]
         if refused:
             raise PoliciesViolatedError(stack, refused)
-        if process.returncode != 0 and log.orphans and forgets and operation != "preview":
+        if process.returncode != 0 and log.orphans and forgets:
             raise _OrphansError(log.orphans)
-        if process.returncode != 0:
+        protected = log.protected if operation == "preview" else ()
+        if process.returncode != 0 and not protected:
             error = explain(stack, self.connection, log.errors, process.errors)
             raise type(error)(f"{error}{self._half_made(operation, stack)}", hint=error.hint)
-        if operation in _JUDGED and log.policies.result is None:
+        if operation in _JUDGED and log.policies.result is None and not protected:
             raise PoliciesNotRunError(stack)
         return EngineRun(
             stack=stack,
@@ -226,6 +282,9 @@ class Driver:
             replaced=tuple(sorted(log.names["replace"])),
             deleted=tuple(sorted(log.names["delete"])),
             policies=log.policies.result,
+            risks=risks(log.steps),
+            standing=dict(log.standing),
+            protected=protected,
         )
 
     def _half_made(self, operation: Operation, stack: str) -> str:
@@ -367,7 +426,10 @@ class _Log:
     counts: Counter[str] = field(default_factory=Counter)
     names: dict[str, set[str]] = field(default_factory=lambda: {"replace": set(), "delete": set()})
     policies: PolicyLog = field(default_factory=PolicyLog)
-    _planned: int = 0
+    steps: list[Step] = field(default_factory=list)
+    """A preview's, as they are announced."""
+    standing: dict[str, str] = field(default_factory=dict)
+    planned: int = 0
     _finished: int = 0
     _running: dict[str, float] = field(default_factory=dict)
 
@@ -399,8 +461,25 @@ class _Log:
 
     def _begun(self, event: Mapping[str, Any]) -> None:
         step = event["metadata"]
-        if _is_change(step) and not event.get("planning"):
+        if event.get("planning"):
+            self._foreseen(step)
+        elif _is_change(step):
             self._running[step["urn"]] = time.monotonic()
+
+    def _foreseen(self, metadata: Mapping[str, Any]) -> None:
+        if (step := step_of(metadata)) is not None:
+            self.steps.append(step)
+            if step.id:
+                self.standing[step.urn] = step.id
+
+    @property
+    def protected(self) -> tuple[str, ...]:
+        """What the engine's protection stopped, if nothing else did; whatever that is loses data."""
+        stopped = [diagnostic for diagnostic in self.errors if not is_noise(diagnostic.message)]
+        if not stopped or not all(_PROTECTED.search(diagnostic.message) for diagnostic in stopped):
+            return ()
+        gone = {risk.urn for risk in losses(risks(self.steps))}
+        return tuple(sorted({step.urn for step in self.steps if step.protected and step.urn in gone}))
 
     def _done(self, event: Mapping[str, Any]) -> None:
         step = event["metadata"]
@@ -410,10 +489,10 @@ class _Log:
         if step["op"] in self.names:
             self.names[step["op"]].add(_label(step["urn"]))
         if event.get("planning"):
-            self._planned += 1
+            self.planned += 1
             return
         self._finished += 1
-        count = f"{self._finished} of {self._planned}" if self._planned else f"{self._finished}"
+        count = f"{self._finished} of {self.planned}" if self.planned else f"{self._finished}"
         self.progress.line(f"{_DONE.get(step['op'], step['op'])} {_label(step['urn'])} ({count})")
 
     def _failed(self, event: Mapping[str, Any]) -> None:

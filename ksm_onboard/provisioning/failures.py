@@ -119,6 +119,11 @@ _NOISE = re.compile(
 )
 
 
+def is_noise(message: str) -> bool:
+    """Whether an error only says that there was one."""
+    return _NOISE.match(message) is not None
+
+
 def explain(stack: str, connection: Connection, diagnostics: Sequence[Diagnostic], rest: str) -> OnboardError:
     """One error for a failed run, from its diagnostics and what the engine wrote besides."""
     found = list(dict.fromkeys(d for d in diagnostics if not _NOISE.match(d.message)))

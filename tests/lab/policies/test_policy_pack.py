@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ksm_onboard.declaration.approvals import Approval, ApprovedResource, write_approval
 from ksm_onboard.errors import NotReadyError
+from ksm_onboard.planning.risk import Risk, losses
 from ksm_onboard.policies.rules import RULES
 from ksm_onboard.progress import Silent
+from ksm_onboard.provisioning.approvals import NotApprovedError, approved_only
 from ksm_onboard.provisioning.policy_events import PoliciesViolatedError
 from tests.lab.policies.conftest import Site
 from tests.lab.vcenter.door import Door
@@ -123,3 +127,54 @@ def test_what_is_declared_passes_every_rule(site: Site) -> None:
     again = site.driver.up("grabow", Silent())
     assert again.policies == member
     assert again.changes == 0
+
+
+# --- a loss of data, after everything stands ----------------------------------------------
+
+WITHOUT_FILE_SERVER = """\
+        require_room(project, connection, plan)
+        without = plan.member.model_copy(update={
+            "servers": tuple(s for s in plan.member.servers if s.name != "gra-file01"),
+            "placements": tuple(
+                p.model_copy(update={"servers": tuple(n for n in p.servers if n != "gra-file01")})
+                for p in plan.member.placements
+            ),
+        })
+        plan = plan.model_copy(update={"member": without})
+"""
+
+
+def approve(site: Site, lost: tuple[Risk, ...], **changes: object) -> None:
+    resources = tuple(ApprovedResource(urn=r.urn, id=r.id, what=r.text, digest=r.digest) for r in lost)
+    today = date.today()
+    approval = Approval(who="Erika Muster", why="moved elsewhere", granted=today, expires=today, resources=resources)
+    write_approval(site.project.stacks, "grabow", approval.model_copy(update=changes))
+
+
+def test_a_loss_of_data_is_stopped_until_exactly_that_is_approved(edited: Site) -> None:
+    """Needs what the test before has brought up."""
+    program, gate = edited.project.stacks / "__main__.py", approved_only(edited.project.stacks)
+    line = "        require_room(project, connection, plan)\n"
+    before, after = program.read_text().split("        plan = load_plan(project, stack)\n" + line)
+    program.write_text(f"{before}        plan = load_plan(project, stack)\n{WITHOUT_FILE_SERVER}{after}")
+    with pytest.raises(NotApprovedError) as refused:
+        edited.driver.up("grabow", Silent(), gate)
+    assert "the data disk gra-file01-data is deleted with everything on it" in str(refused.value)
+    assert "the VM gra-file01 is deleted with its own disks (disk0)" in str(refused.value)
+    assert "nobody has approved it" in str(refused.value)
+    lost = losses(edited.driver.preview("grabow", Silent()).risks)
+    assert {(risk.kind, risk.name) for risk in lost} == {
+        ("VirtualDisk", "gra-file01-data"),
+        ("VirtualMachine", "gra-file01"),
+    }
+    approve(edited, tuple(risk for risk in lost if risk.kind == "VirtualMachine"))
+    with pytest.raises(NotApprovedError, match="does not name VirtualDisk gra-file01-data"):
+        edited.driver.up("grabow", Silent(), gate)
+    with Door(edited.vcenter) as door:
+        assert "gra-file01" in door.machines()
+    approve(edited, lost)
+    run = edited.driver.up("grabow", Silent(), gate)
+    assert set(run.deleted) >= {"VirtualDisk gra-file01-data", "VirtualMachine gra-file01"}
+    with Door(edited.vcenter) as door:
+        assert "gra-file01" not in door.machines()
+    assert edited.driver.up("grabow", Silent(), gate).changes == 0

@@ -231,3 +231,22 @@ def test_every_requirement_that_rules_judge_says_so_and_no_other() -> None:
     judged = {requirement.id for rule in RULES.values() for requirement in rule.requirements}
     assert judged == {id_ for id_, entry in entries().items() if entry.get("rules")}
     assert json.dumps(list(RULES))
+
+
+def test_what_is_about_to_be_deleted_is_not_judged() -> None:
+    """The engine tells of it, since it still stands; but the program does not ask for it any more."""
+    there = member()
+    with asked(list(there.values())) as (analyzer, request):
+        vm = there["t-dns01"]
+        request.resources.append(
+            analyzer_pb2.AnalyzerResource(
+                urn=f"{vm.urn}-gone",
+                type=vm.type,
+                name="t-gone",
+                parent=vm.parent,
+                properties=struct({}),
+                options=analyzer_pb2.AnalyzerResourceOptions(),
+            )
+        )
+        answer = analyzer.AnalyzeStack(request, None)  # type: ignore[arg-type]
+    assert not answer.diagnostics

@@ -115,6 +115,15 @@ MEMBER_CASES: list[tuple[str, Spoil, list[tuple[str, str]]]] = [
         [("t-dns01", "connected to no network of the member")],
     ),
     (
+        # In a preview that changes the port group, its id is not told; another network still is.
+        "network-own",
+        both(
+            lambda there: there.update({"t-infrastructure": replace(there["t-infrastructure"], id="")}),
+            change("t-dns01", networkInterfaces=[{"networkId": "net-1"}, {"networkId": "net-9"}]),
+        ),
+        [("t-dns01", "network net-9, which is not the member's own")],
+    ),
+    (
         "network-one-zone",
         point(
             "t-dns01",
@@ -394,3 +403,9 @@ def test_a_stack_that_does_not_say_what_it_is_is_judged_most_strictly() -> None:
     assert told["data-kept"].findings[0].stops
     assert told["tags-complete"].outcome == "violated"
     assert told["storage-encrypted"].outcome == "not checkable"
+
+
+def test_a_port_group_that_is_about_to_be_changed_is_still_the_members_own() -> None:
+    there = member()
+    there["t-infrastructure"] = replace(there["t-infrastructure"], id="")
+    assert not verdicts(there)["network-own"].findings

@@ -16,6 +16,7 @@ import pytest
 from ksm_onboard.connection import Connection
 from ksm_onboard.errors import ExitCode, InterruptedRunError, NotReadyError, OnboardError
 from ksm_onboard.project import Project
+from ksm_onboard.provisioning.approvals import NotApprovedError
 from ksm_onboard.provisioning.driver import Driver
 from ksm_onboard.provisioning.policy_events import PoliciesNotRunError, PoliciesViolatedError
 from tests.unit.told import Told
@@ -208,7 +209,9 @@ def test_every_call_names_its_stack_and_none_asks_questions(driver: Driver, engi
     assert {"--yes", "--json", "--parallel"} <= set(up)
     assert up[up.index("--parallel") + 1] == "8"
     assert all("--non-interactive" in call for call in engine.calls)
-    assert "--skip-preview" not in up, "the preview is what stops a run that would delete data"
+    (preview,) = [call for call in engine.calls if call[0] == "preview"]
+    assert preview[1:3] == ["--stack", "grabow"]
+    assert engine.calls.index(preview) < engine.calls.index(up), "the preview stops a run that would lose data"
 
 
 def test_no_secret_is_in_any_call(driver: Driver, engine: Engine, connection: Connection) -> None:
@@ -316,7 +319,7 @@ def test_the_lock_of_a_dead_run_is_released(driver: Driver, engine: Engine) -> N
     lock.write_text(json.dumps({**dead, "timestamp": "2020-01-01T00:00:00.5Z"}))
     told = Told()
     driver.up("grabow", told)
-    assert [call[0] for call in engine.calls][-2:] == ["cancel", "up"]
+    assert [call[0] for call in engine.calls][-3:] == ["cancel", "preview", "up"]
     assert "releasing the lock of a run that died" in told.lines[0]
 
 
@@ -363,3 +366,72 @@ def test_other_packs_do_not_stand_in_for_ours(driver: Driver, engine: Engine) ->
     engine.answer(up={"lines": [foreign, summary(same=39)], "without_policies": True})
     with pytest.raises(PoliciesNotRunError):
         driver.up("grabow", Told())
+
+
+# --- data loss ----------------------------------------------------------------------------
+
+DISK = PREFIX + "ksm:member:Server$vsphere:index/virtualDisk:VirtualDisk::gra-dns01-data"
+
+
+def step(urn: str, op: str, **old: Any) -> str:
+    metadata = {"op": op, "urn": urn, "old": {"id": f"id-of-{urn[-5:]}", **old}}
+    return json.dumps({"resourcePreEvent": {"metadata": metadata, "planning": True}})
+
+
+PROTECTED = error(
+    DISK, f'Preview failed: resource "{DISK}" cannot be deleted\nbecause it is protected. To unprotect ...'
+)
+FAILED = error("", "preview failed")
+
+
+def commands(engine: Engine) -> list[str]:
+    return [" ".join(call[:2]) if call[0] in ("state", "stack") else call[0] for call in engine.calls]
+
+
+def test_a_run_that_would_lose_data_is_stopped_before_anything_is_touched(driver: Driver, engine: Engine) -> None:
+    engine.answer(preview={"lines": [step(VM, "delete"), summary(delete=1)]})
+    with pytest.raises(NotApprovedError, match="the VM gra-dns01 is deleted with its own disks") as refused:
+        driver.up("grabow", Told())
+    assert refused.value.exit_code is ExitCode.NOT_APPROVED
+    assert "up" not in commands(engine)
+
+
+def test_what_disturbs_but_loses_nothing_is_not_stopped(driver: Driver, engine: Engine) -> None:
+    engine.answer(preview={"lines": [step(POOL, "delete"), summary(delete=1)]})
+    run = driver.up("grabow", Told())
+    assert [risk.risk for risk in run.risks] == ["disruptive"]
+    assert "--skip-preview" in next(call for call in engine.calls if call[0] == "up")
+
+
+def test_a_preview_that_stops_at_protected_data_still_tells_everything(driver: Driver, engine: Engine) -> None:
+    lines = [step(VM, "delete"), step(DISK, "delete", protect=True), PROTECTED, FAILED]
+    engine.answer(preview={"lines": lines, "code": 1, "without_policies": True})
+    run = driver.preview("grabow", Told())
+    assert [(risk.kind, risk.effect) for risk in run.risks] == [("VirtualDisk", "delete"), ("VirtualMachine", "delete")]
+    assert run.protected == (DISK,)
+    assert run.policies is None
+
+
+def test_another_failure_beside_protection_is_a_failure(driver: Driver, engine: Engine) -> None:
+    lines = [step(DISK, "delete", protect=True), PROTECTED, error(VM, "out of luck"), FAILED]
+    engine.answer(preview={"lines": lines, "code": 1, "without_policies": True})
+    with pytest.raises(OnboardError, match="outlives its server"):
+        driver.preview("grabow", Told())
+
+
+def test_protection_is_taken_away_only_from_what_is_approved_and_given_back(driver: Driver, engine: Engine) -> None:
+    """The stand-in always previews alike, so the second preview is stopped, too, and the run fails."""
+    left = {"deployment": {"resources": [{"urn": DISK, "type": "vsphere:index/virtualDisk:VirtualDisk"}]}}
+    lines = [step(DISK, "delete", protect=True), PROTECTED, FAILED]
+    engine.answer(
+        preview={"lines": lines, "code": 1, "without_policies": True},
+        up={"lines": [error(DISK, "out of luck")], "code": 1},
+        stack_export={"lines": [json.dumps(left)]},
+    )
+    judged: list[tuple[str, ...]] = []
+    with pytest.raises(OnboardError, match="out of luck"):
+        driver.up("grabow", Told(), lambda stack, found, standing: judged.append((stack, found[0].urn, standing[DISK])))
+    assert judged == [("grabow", DISK, f"id-of-{DISK[-5:]}")] * 2
+    told = [call for call in engine.calls if call[0] == "state"]
+    assert [(call[1], call[2]) for call in told] == [("unprotect", DISK), ("protect", DISK)]
+    assert commands(engine).index("state unprotect") > commands(engine).index("preview")
