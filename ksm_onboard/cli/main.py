@@ -30,6 +30,7 @@ _COMMANDS = {
     "catalogue": "catalogue:app",
     "licences": "licences:licences",
     "import": "takeover:import_exports",
+    "comment": "comment:comment",
     "preview": "preview:preview",
     "approve": "preview:approve",
     "up": "flow:up",
@@ -42,6 +43,7 @@ _COMMANDS = {
     "status": "flow:status",
     "drill": "drilling:drill",
     "depot": "depot:app",
+    "ci": "pipeline:app",
     "env": "flow:env",
     "lab": "lab:app",
 }

@@ -43,6 +43,48 @@ class Demand:
         return ", ".join(f"{member} {amount} {unit}" for member, amount in most)
 
 
+@dataclass(frozen=True)
+class Without:
+    """What is needed and what is there while one fire section is lost: GiB of memory, and vCPU."""
+
+    lost: SectionKey
+    hosts: int
+    memory: Demand
+    memory_gib: int
+    cpus: Demand
+    vcpus: int
+
+
+Servers = Mapping[str, Mapping[str, Server | CentralVm]]
+"""By member (the platform is one of them) and name."""
+
+
+def servers_of_all(members: Members, platform: PlatformDeclaration) -> Servers:
+    """Every VM that is declared, the platform's own ones with them."""
+    servers: dict[str, Mapping[str, Server | CentralVm]] = {
+        key: {server_name(declared.member.short, name): server for name, server in declared.servers.items()}
+        for key, (_, declared) in members.items()
+    }
+    if platform.shared is not None:
+        servers[platform.platform.key] = platform.shared.vms
+    return servers
+
+
+def without_each_section(servers: Servers, platform: PlatformDeclaration) -> Iterator[Without]:
+    """For each fire section: what everything that can run in the others asks of them."""
+    hosts, size, reserves = platform.sections, platform.hypervisor, platform.reserves
+    for lost in hosts:
+        left = sum(len(section.hosts) for key, section in hosts.items() if key != lost)
+        memory, cpus = Demand(), Demand()
+        for member, own in servers.items():
+            for server in own.values():
+                if _home(server, platform) != lost:
+                    memory.by_member[member] += server.memory_gib
+                    cpus.by_member[member] += server.cpus
+        room = left * size.memory_gib * (100 - reserves.memory_percent) // 100
+        yield Without(lost, left, memory, room, cpus, left * size.cpu_cores * reserves.vcpus_per_core)
+
+
 def check_capacity(
     members: Members,
     orphans: Mapping[str, Loaded[AllocationRecord]],
@@ -55,13 +97,7 @@ def check_capacity(
     ``own`` is what was given out to the platform itself. Where a figure of the platform itself is wrong, nothing is
     summed up against what stands in for it.
     """
-    concerned = frozenset(members)
-    servers: dict[str, Mapping[str, Server | CentralVm]] = {
-        key: {server_name(declared.member.short, name): server for name, server in declared.servers.items()}
-        for key, (_, declared) in members.items()
-    }
-    if platform.shared is not None:
-        servers[platform.platform.key] = platform.shared.vms
+    concerned, servers = frozenset(members), servers_of_all(members, platform)
     return [
         Across(concerned, finding)
         for findings in (_compute(servers, platform, file), _storage(members, orphans, own, platform, file))
@@ -71,27 +107,20 @@ def check_capacity(
 
 
 def _compute(
-    servers: Mapping[str, Mapping[str, Server | CentralVm]],
+    servers: Servers,
     platform: PlatformDeclaration,
     file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
     if any(file.mentions(area) for area in ("sections", "reserves")):
         return
-    hosts, size, reserves = platform.sections, platform.hypervisor, platform.reserves
+    reserves = platform.reserves
     short: dict[str, tuple[int, Finding]] = {}
-    for lost in hosts:
-        left = sum(len(section.hosts) for key, section in hosts.items() if key != lost)
-        memory, cpus = Demand(), Demand()
-        for member, own in servers.items():
-            for server in own.values():
-                if _home(server, platform) != lost:
-                    memory.by_member[member] += server.memory_gib
-                    cpus.by_member[member] += server.cpus
-        room = left * size.memory_gib * (100 - reserves.memory_percent) // 100
-        cores = left * size.cpu_cores * reserves.vcpus_per_core
+    for without in without_each_section(servers, platform):
+        lost, left = without.lost, without.hosts
+        kept, spread = f"{reserves.memory_percent} % kept free", f"{reserves.vcpus_per_core} vCPU per core"
         for rule, what, unit, demand, available, how in (
-            ("capacity-memory", "memory", "GiB", memory, room, f"{reserves.memory_percent} % kept free"),
-            ("capacity-cpu", "processors", "vCPU", cpus, cores, f"{reserves.vcpus_per_core} vCPU per core"),
+            ("capacity-memory", "memory", "GiB", without.memory, without.memory_gib, kept),
+            ("capacity-cpu", "processors", "vCPU", without.cpus, without.vcpus, spread),
         ):
             missing = demand.total - available
             # The section whose loss hurts most speaks for both.
@@ -117,7 +146,7 @@ def _compute(
 
 
 def _packing(
-    servers: Mapping[str, Mapping[str, Server | CentralVm]],
+    servers: Servers,
     platform: PlatformDeclaration,
     file: Loaded[PlatformDeclaration],
 ) -> Iterator[Finding]:
@@ -159,14 +188,13 @@ def _home(server: Server | CentralVm, platform: PlatformDeclaration) -> SectionK
     return next((section for tier in tiers if (section := section_of_tier(tier, platform)) is not None), None)
 
 
-def _storage(
+def asked_of_arrays(
     members: Members,
     orphans: Mapping[str, Loaded[AllocationRecord]],
     own: AllocationRecord,
     platform: PlatformDeclaration,
-    file: Loaded[PlatformDeclaration],
-) -> Iterator[Finding]:
-    """Every array holds what was exported from it, and what declared growth still asks for."""
+) -> Mapping[str, Demand]:
+    """GiB that are exported from each array, with the growth that declared disks still ask for."""
     asking = {
         key: (storage_of(declared, platform, placed(member.allocated, declared, platform)), member.allocated)
         for key, (member, declared) in members.items()
@@ -180,6 +208,18 @@ def _storage(
     for key, datastores in (of_members | {key: record.datastores for key, record in others.items()}).items():
         for on_array, size_gib in exported(datastores).items():
             demand[on_array].by_member[key] += size_gib
+    return demand
+
+
+def _storage(
+    members: Members,
+    orphans: Mapping[str, Loaded[AllocationRecord]],
+    own: AllocationRecord,
+    platform: PlatformDeclaration,
+    file: Loaded[PlatformDeclaration],
+) -> Iterator[Finding]:
+    """Every array holds what was exported from it, and what declared growth still asks for."""
+    demand = asked_of_arrays(members, orphans, own, platform)
     for name, array in platform.arrays.items():
         needed, available = demand[name], available_gib(array, platform)
         if needed.total > available:
