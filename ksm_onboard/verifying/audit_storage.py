@@ -73,6 +73,7 @@ def _clusters(plan: Plan, facts: VCenterFacts, points: Comparison) -> None:
 def _cluster(planned: DatastoreClusterPlan, cluster: DatastoreClusterFacts, points: Comparison) -> None:
     points.same(_AREA, planned.name, "storage_drs", True, cluster.storage_drs)
     points.same(_AREA, planned.name, "automation", planned.automation, cluster.automation)
+    points.same(_AREA, planned.name, "automation_overrides", (), cluster.overrides)
     points.same(_AREA, planned.name, "keeps_policies", True, cluster.keeps_policies)
     # Nothing foreign, and nothing unreplicated, may be where storage DRS could move a disk to.
     points.same(_AREA, planned.name, "datastores", planned.datastores, cluster.datastores)

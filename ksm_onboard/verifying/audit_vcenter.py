@@ -118,6 +118,7 @@ def _redundancy(plan: Plan, facts: VCenterFacts, vms: Mapping[str, VmFacts], poi
             default = platform.cluster_settings.high_availability.restart_priority
             own = cluster.restart_priorities.get(server.name, default)
             points.same(area, server.name, "restart_priority", server.restart_priority or default, own)
+            points.same(area, server.name, "own_settings", (), cluster.own_settings.get(server.name, ()))
 
     rules = {rule.name: rule for rule in cluster.rules}
     for placement in member.placements:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,7 @@ from ksm_onboard.vcenter import Found, moid
 
 _GIB = 1024**3
 _ENFORCEMENT = "EnforceStorageProfiles"
+_AUTOMATED = "automated"
 
 
 class DatastoreFacts(BaseModel):
@@ -45,10 +46,14 @@ class DatastoreClusterFacts(BaseModel):
     keeps_policies: bool
     datastores: tuple[str, ...]
     tags: Mapping[str, tuple[str, ...]]
+    overrides: tuple[str, ...] = ()
+    """What moves disks by itself in spite of ``automation``: a reason to move, or a VM."""
 
 
 DATASTORE_PROPERTIES = ("name", "parent", "summary", "info", "host")
-CLUSTER_PROPERTIES = ("name", "childEntity", "podStorageDrsEntry.storageDrsConfig.podConfig")
+_CONFIG = "podStorageDrsEntry.storageDrsConfig"
+CLUSTER_PROPERTIES = ("name", "childEntity", f"{_CONFIG}.podConfig", f"{_CONFIG}.vmConfig")
+_REASONS = ("spaceLoadBalance", "ioLoadBalance", "ruleEnforcement", "policyEnforcement", "vmEvacuation")
 
 
 def refreshed(stores: Iterable[Found], names: Iterable[str]) -> None:
@@ -94,7 +99,7 @@ def datastore_cluster(
     cluster: Found, stores: Mapping[str, str], tags: Mapping[str, tuple[str, ...]]
 ) -> DatastoreClusterFacts:
     """One datastore cluster; ``stores`` maps managed object ids to names."""
-    config = cluster.get("podStorageDrsEntry.storageDrsConfig.podConfig")
+    config = cluster.get(f"{_CONFIG}.podConfig")
     options = {str(option.key): str(option.value) for option in getattr(config, "option", None) or ()}
     return DatastoreClusterFacts(
         name=str(cluster.get("name")),
@@ -105,4 +110,15 @@ def datastore_cluster(
             sorted(stores[moid(child)] for child in cluster.get("childEntity") or () if moid(child) in stores)
         ),
         tags=tags,
+        overrides=tuple(_overrides(config, cluster.get(f"{_CONFIG}.vmConfig") or ())),
     )
+
+
+def _overrides(config: Any, vms: Iterable[Any]) -> Iterator[str]:
+    automation = getattr(config, "automationOverrides", None)
+    for reason in _REASONS:
+        if getattr(automation, f"{reason}AutomationMode", None) == _AUTOMATED:
+            yield reason
+    for override in vms:
+        if override.behavior == _AUTOMATED and override.vm is not None:
+            yield moid(override.vm)

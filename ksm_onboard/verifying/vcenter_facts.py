@@ -159,6 +159,8 @@ class ClusterFacts(Fact):
     rules: tuple[RuleFacts, ...]
     vm_groups: Mapping[str, tuple[str, ...]]
     host_groups: Mapping[str, tuple[str, ...]]
+    own_settings: Mapping[str, tuple[str, ...]] = {}
+    """Of VMs that DRS or HA treat differently from the others, apart from their restart priority: in which way."""
 
 
 class PermissionFacts(Fact):
@@ -544,7 +546,25 @@ def cluster_facts(cluster: Found, vm_names: Mapping[str, str], hosts: Mapping[st
         ),
         vm_groups={g.name: members(g.vm, vm_names) for g in groups if isinstance(g, vim.cluster.VmGroup)},
         host_groups={g.name: members(g.host, hosts) for g in groups if isinstance(g, vim.cluster.HostGroup)},
+        own_settings=_own_settings(config, vm_names) if isinstance(config, vim.cluster.ConfigInfoEx) else {},
     )
+
+
+def _own_settings(config: vim.cluster.ConfigInfoEx, vm_names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """A VM that DRS leaves alone never returns to its fire section; one that stays on a host without network waits."""
+    found: dict[str, tuple[str, ...]] = {}
+    for override in config.drsVmConfig or ():
+        usual = override.enabled is not False and override.behavior in (None, config.drsConfig.defaultVmBehavior)
+        if moid(override.key) in vm_names and not usual:
+            how = "off" if override.enabled is False else str(override.behavior)
+            found[vm_names[moid(override.key)]] = (f"DRS: {how}",)
+    usual_response = config.dasConfig.defaultVmSettings and config.dasConfig.defaultVmSettings.isolationResponse
+    for override in config.dasVmConfig or ():
+        response = override.dasSettings and override.dasSettings.isolationResponse
+        if moid(override.key) in vm_names and response not in (None, "clusterIsolationResponse", usual_response):
+            name = vm_names[moid(override.key)]
+            found[name] = (*found.get(name, ()), f"isolation response: {response}")
+    return found
 
 
 def _enabled(config: object, section: str) -> bool:

@@ -51,7 +51,7 @@ var added = map[string][]string{
 	"StoragePod":               {"Destroy_Task", "MoveIntoFolder_Task", "Rename_Task"},
 	"StorageResourceManager":   {"ConfigureStorageDrsForPod_Task"},
 	"VirtualDiskManager":       {"CreateVirtualDisk_Task", "ExtendVirtualDisk_Task"},
-	"VirtualMachine":           {"CloneVM_Task", "PowerOnVM_Task", "RebootGuest", "ReconfigVM_Task"},
+	"VirtualMachine":           {"CloneVM_Task", "PowerOnVM_Task", "RebootGuest", "ReconfigVM_Task", "RelocateVM_Task"},
 	"ClusterComputeResource":   {"ReconfigureComputeResource_Task"},
 }
 

@@ -69,6 +69,28 @@ func (a *additions) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM
 	}
 }
 
+// RelocateVMTask keeps a machine that only changes its host on all datastores that it has
+// disks on. The simulator takes the one that the request names for the only one, and would
+// not miss the others.
+func (a *additions) RelocateVMTask(ctx *simulator.Context, req *types.RelocateVM_Task) soap.HasFault {
+	vm := machine(ctx, req.This)
+	task := simulator.CreateTask(vm, "relocateVMTask", func(*simulator.Task) (types.AnyType, types.BaseMethodFault) {
+		relocate := vm.RelocateVMTask(ctx, req).(*methods.RelocateVM_TaskBody)
+		if relocate.Fault_ != nil {
+			return nil, relocate.Fault_.VimFault().(types.BaseMethodFault)
+		}
+		if fault := waitFor(ctx, relocate.Res.Returnval); fault != nil {
+			return nil, fault
+		}
+		home := named(ctx, "Datastore", datastoreOf(vm.Config.Files.VmPathName))
+		if store := req.Spec.Datastore; store == nil || home != nil && *store == *home {
+			settleOnDatastores(ctx, vm)
+		}
+		return nil, nil
+	})
+	return &methods.RelocateVM_TaskBody{Res: &types.RelocateVM_TaskResponse{Returnval: task.Run(ctx)}}
+}
+
 // sizeAttachedDisks fills in the size of disks that are added with their file; the
 // request need not tell it, and the simulator would take it for zero.
 func sizeAttachedDisks(ctx *simulator.Context, spec *types.VirtualMachineConfigSpec) {

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -250,5 +251,29 @@ func TestMachineThatIsOffFollowsADiskToItsDatastore(t *testing.T) {
 	}
 	if stores := l.read(vm).Datastore; len(stores) != 2 {
 		t.Errorf("it lies on %v", stores)
+	}
+}
+
+func TestMachineThatIsMovedStaysOnAllItsDatastores(t *testing.T) {
+	l := startLab(t)
+	gold := l.mount("gra-gold", "sn-esx-a01", "sn-esx-b01")
+	other, err := l.finder.Datastore(l.ctx, "sn-mirror01")
+	l.must(err)
+	vm, err := l.cloneOnto("gra-db02", gold)
+	l.must(err)
+	l.must(l.addDisk(vm, "[sn-mirror01] ksm-data/gra-db02-pgdata.vmdk", 1))
+	// As the provider does when DRS has put the machine on another host than it asked for.
+	host, err := l.finder.HostSystem(l.ctx, "sn-esx-b01")
+	l.must(err)
+	hostRef, storeRef := host.Reference(), gold.Reference()
+	l.wait(vm.Relocate(l.ctx, types.VirtualMachineRelocateSpec{Host: &hostRef, Datastore: &storeRef}, types.VirtualMachineMovePriorityDefaultPriority))
+	have := l.read(vm)
+	if *have.Runtime.Host != hostRef {
+		t.Errorf("it runs on %v", have.Runtime.Host)
+	}
+	for _, ds := range []*object.Datastore{gold, other} {
+		if !slices.Contains(have.Datastore, ds.Reference()) || !slices.Contains(l.store(ds).Vm, vm.Reference()) {
+			t.Errorf("%s: the machine has %v, the datastore %v", ds.Name(), have.Datastore, l.store(ds).Vm)
+		}
 	}
 }

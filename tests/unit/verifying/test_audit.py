@@ -378,6 +378,14 @@ SPOILT: dict[str, tuple[Spoil, list[Found]]] = {
         lambda w: w.with_datastore_cluster("gra-mirrored-b", automation="automated"),
         [("different", "storage", "gra-mirrored-b", "automation")],
     ),
+    "storage DRS that moves disks by itself for one reason": (
+        lambda w: w.with_datastore_cluster("gra-mirrored-b", overrides=("spaceLoadBalance",)),
+        [("different", "storage", "gra-mirrored-b", "automation_overrides")],
+    ),
+    "VM that DRS leaves where it is": (
+        lambda w: w.with_cluster(own_settings={"gra-dns01": ("DRS: off",)}),
+        [("different", "redundancy", "gra-dns01", "own_settings")],
+    ),
     "storage DRS that may leave a policy": (
         lambda w: w.with_datastore_cluster("gra-mirrored-b", keeps_policies=False),
         [("different", "storage", "gra-mirrored-b", "keeps_policies")],
