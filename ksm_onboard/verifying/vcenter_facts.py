@@ -559,10 +559,10 @@ def _own_settings(config: vim.cluster.ConfigInfoEx, vm_names: Mapping[str, str])
             how = "off" if override.enabled is False else str(override.behavior)
             found[vm_names[moid(override.key)]] = (f"DRS: {how}",)
     usual_response = config.dasConfig.defaultVmSettings and config.dasConfig.defaultVmSettings.isolationResponse
-    for override in config.dasVmConfig or ():
-        response = override.dasSettings and override.dasSettings.isolationResponse
-        if moid(override.key) in vm_names and response not in (None, "clusterIsolationResponse", usual_response):
-            name = vm_names[moid(override.key)]
+    for own in config.dasVmConfig or ():
+        response = own.dasSettings and own.dasSettings.isolationResponse
+        if moid(own.key) in vm_names and response not in (None, "clusterIsolationResponse", usual_response):
+            name = vm_names[moid(own.key)]
             found[name] = (*found.get(name, ()), f"isolation response: {response}")
     return found
 
