@@ -23,7 +23,7 @@ from ksm_onboard.declaration.models import AnyRole, CentralRole, DevicePlatform,
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab.windows.machine import FOLDER
 from ksm_onboard.planning.backup import account_of, repositories_of
-from ksm_onboard.planning.central import published_addresses
+from ksm_onboard.planning.central import networks_of_devices, published_addresses
 from ksm_onboard.planning.depot import in_order
 from ksm_onboard.planning.directory import computers_dn
 from ksm_onboard.planning.monitoring import Target, targets
@@ -70,6 +70,7 @@ SHARED_GROUPS: Final[Mapping[SharedRole | CentralRole, str]] = {
     "monitoring": "monitoring_servers",
     "reverse-proxy": "reverse_proxies",
     "directory": "directory_servers",
+    "radius": "radius_servers",
 }
 CENTRAL: Final = "central_servers"
 """The platform's VMs whose services the member is made known to: no play targets them, tasks are delegated to them."""
@@ -144,7 +145,7 @@ def render_inventory(
         files[f"host_vars/{server.name}.yml"] = {
             **_server_variables(member, connection, server),
             **_backup_variables(plan, connection, server, host_keys, secrets),
-            **_registration(plan, connection, server, central, certificate),
+            **_registration(plan, connection, server, central, certificate=certificate, secrets=secrets),
             **_depot_client(plan, connection, server, server.applications, depot),
             **_directory_state(member, server),
         }
@@ -176,8 +177,8 @@ def render_platform_inventory(
     host_keys: Mapping[str, str],
     secrets: Path,
     machine_certificates: Path,
-    certificates: Mapping[str, ServiceCertificate] | None = None,
     depot: DepotSource | None = None,
+    certificates: Mapping[str, ServiceCertificate] | None = None,
 ) -> Files:
     """The files of the inventory of the data centre's own machines: physical ones, and the VMs of its stack.
 
@@ -213,6 +214,11 @@ def render_platform_inventory(
         "group_vars/log_collectors.yml": _log_collector_variables(platform, machine_certificates),
         "group_vars/monitoring_servers.yml": _monitoring_variables(platform, own, connection, machine_certificates),
         "group_vars/resolver_servers.yml": _resolver_variables(platform, connection),
+        "group_vars/radius_servers.yml": {
+            "radius_server_listen_address": "{{ ansible_host }}",
+            "radius_server_authority_files": _authorities(connection),
+            **_certificate("radius_server", platform.dns_domain, machine_certificates),
+        },
         "group_vars/reverse_proxies.yml": {"reverse_proxy_listen_address": "{{ ansible_host }}"},
         "group_vars/time_servers.yml": {
             "machine_baseline_ntp_servers": _of_the_world(platform.baseline.upstream_time, connection),
@@ -278,6 +284,12 @@ def _depot_client(
         "depot_client_publication": depot.publication.name,
         "depot_client_applications": [_application(a) for a in wanted],
     }
+
+
+def _authorities(connection: Connection) -> list[str]:
+    """Who signs the certificates of services and machines, and the root above."""
+    issuing = connection.trust.issuing
+    return [*([str(issuing.certificate_file)] if issuing else []), str(connection.trust.root_ca_file)]
 
 
 def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Variables:
@@ -797,14 +809,19 @@ def _repository_hosts(
 def _central_to_tell(plan: Plan, host_keys: Mapping[str, str]) -> tuple[CentralServerPlan, ...]:
     """The platform's VMs that the member has to be made known to.
 
-    A reverse proxy that does not stand yet is left out by a member that publishes nothing: it has nothing of it.
+    What does not stand yet is left out by a member that has no use for it: a reverse proxy by one that publishes
+    nothing, a RADIUS server by one without switches. There is nothing of it on them.
     """
     proxies = plan.platform.central_servers("reverse-proxy")
     if not plan.member.published:
         proxies = tuple(proxy for proxy in proxies if proxy.name in host_keys)
     logs_in = plan.member.directory is not None and plan.member.directory.machines
+    radius = plan.platform.central_servers("radius")
+    if not plan.member.switches:
+        radius = tuple(server for server in radius if server.name in host_keys)
     controllers = plan.platform.controllers if logs_in else ()
-    wanted = tuple(dict.fromkeys((*_resolvers_to_tell(plan), *controllers, *_monitoring_to_tell(plan), *proxies)))
+    told = (*_resolvers_to_tell(plan), *controllers, *_monitoring_to_tell(plan), *proxies, *radius)
+    wanted = tuple(dict.fromkeys(told))
     if unknown := [server.name for server in wanted if server.name not in host_keys]:
         raise NotReadyError(
             f"the central services cannot be told of {plan.member.key}, "
@@ -831,7 +848,9 @@ def _registration(
     connection: Connection,
     server: ServerPlan,
     central: tuple[CentralServerPlan, ...],
+    *,
     certificate: ServiceCertificate | None,
+    secrets: Path,
 ) -> Variables:
     """What one of the member's servers, a name server if it has any, tells the central services about the member."""
     member = plan.member
@@ -860,6 +879,16 @@ def _registration(
             "central_registration_monitoring": [machine.name for machine in monitoring],
             "central_registration_targets": _watched(targets(plan), connection, member.key),
             "central_registration_targets_dir": MONITORED,
+        }
+    if radius := [s for s in plan.platform.central_servers("radius") if s in central]:
+        devices = networks_of_devices(plan) if member.switches else {}
+        variables |= {
+            "central_registration_radius_servers": [s.name for s in radius],
+            "central_registration_switches": [
+                {"name": s.name, "address": str(connection.guests.reachable_at(s.address))} for s in member.switches
+            ],
+            "central_registration_devices": [{"vlan": vlan, "names": list(names)} for vlan, names in devices.items()],
+            "central_registration_secrets_dir": str(secrets),
         }
     if member.published and certificate is not None:
         variables |= {

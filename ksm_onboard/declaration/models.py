@@ -144,7 +144,9 @@ DeclaredLevel = Annotated[ServiceLevel, BeforeValidator(_not_a_truth_value)]
 Need = Literal["normal", "high", "very-high"]
 DevicePlatform = Literal["linux", "windows", "tablet"]
 SharedRole = Literal["backup"]
-CentralRole = Literal["resolver", "time", "directory", "depot", "log-collector", "monitoring", "reverse-proxy"]
+CentralRole = Literal[
+    "resolver", "time", "directory", "depot", "log-collector", "monitoring", "reverse-proxy", "radius"
+]
 """What the platform's own VMs do for all members; each role is configured by an Ansible role of that kind."""
 AnyRole = ServerRole | CentralRole
 Location = Literal["A", "B", "outside"]
@@ -354,6 +356,13 @@ class Database(Declared):
     owner: DatabaseName | None = Field(default=None, description="left out: a role named after the database")
 
 
+class AccessSwitch(Declared):
+    """A switch at a site that asks the data centre's RADIUS servers which device belongs into which network."""
+
+    site: Key = Field(description="where it stands, by the site's key")
+    address: Address = Field(description="its address in the zone management, as it is set on the switch")
+
+
 class Published(Declared):
     """A web application that the data centre's reverse proxies publish, under the name that is its key."""
 
@@ -476,6 +485,9 @@ class MemberDeclaration(Declared):
     shares: dict[UnixName, Share] = Field(default_factory=dict, description="network drives, by name")
     printers: dict[UnixName, PrintQueue] = Field(default_factory=dict, description="print queues, by name")
     databases: dict[DatabaseName, Database] = Field(default_factory=dict, description="PostgreSQL databases, by name")
+    switches: dict[Key, AccessSwitch] = Field(
+        default_factory=dict, description="switches that ask who may be connected (802.1X), by key"
+    )
     published: dict[DnsDomain, Published] = Field(
         default_factory=dict, description="web applications that the reverse proxies publish, by full name"
     )

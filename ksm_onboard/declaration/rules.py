@@ -161,6 +161,7 @@ Rule = Literal[
     "flow-from-dmz",
     "flow-from-internet",
     "flow-federal",
+    "switch-unheard",
     "published-nowhere",
     "published-name",
     "published-twice",

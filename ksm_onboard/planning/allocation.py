@@ -67,6 +67,8 @@ class Wish:
     printers: Mapping[str, HostWish] = field(default_factory=dict)
     devices: Mapping[str, HostWish] = field(default_factory=dict)
     groups: Mapping[str, GroupWish] = field(default_factory=dict)
+    fixed: frozenset[IPv4Address] = frozenset()
+    """Addresses that something has of itself: the switches'."""
     legacy: tuple[IPv4Network, ...] = ()
 
 
@@ -139,6 +141,7 @@ def wish_of(member: DeclaredMember) -> Wish | None:
             for key, group in declared.workstations.items()
             if group.profile in zone_of_profile
         },
+        fixed=frozenset(switch.address for switch in declared.switches.values()),
         legacy=tuple(legacy),
     )
 
@@ -336,6 +339,7 @@ class _Giving:
         workstations |= {name: HostWish(self._wish.groups[key].zone) for name, key in made.items()}
         taken = {int(address) for address in (*self._hosts.values(), *self._printers.values())}
         taken |= {int(w.address) for w in (*servers.values(), *printers.values()) if w.address is not None}
+        taken |= {int(address) for address in self._wish.fixed}
         for table, known, first, loc in (
             (servers, self._hosts, FIRST_SERVER, "servers"),
             (printers, self._printers, FIRST_SERVER, "printers"),

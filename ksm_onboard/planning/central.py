@@ -24,6 +24,7 @@ TITLES: Mapping[CentralRole, str] = {
     "log-collector": "Protokollsammlung",
     "monitoring": "Überwachung",
     "reverse-proxy": "Veröffentlichung von Webanwendungen",
+    "radius": "Netzzugang (802.1X)",
 }
 
 
@@ -44,6 +45,15 @@ def plan_central_services(platform: PlatformDeclaration) -> Iterator[CentralServ
         )
         if servers:
             yield CentralServicePlan(role=role, title=TITLES[role], servers=servers)
+
+
+def networks_of_devices(plan: Plan) -> dict[int, tuple[str, ...]]:
+    """VLAN → full names of the workplaces that belong into it: what a switch is told once it asked for one of them."""
+    vlans = {zone.key: zone.vlan for zone in plan.member.zones}
+    found: dict[int, list[str]] = {}
+    for workstation in plan.member.workstations:
+        found.setdefault(vlans[workstation.zone], []).append(workstation.fqdn)
+    return {vlan: tuple(sorted(found[vlan])) for vlan in sorted(found)}
 
 
 def published_addresses(plan: Plan) -> dict[str, tuple[IPv4Address, ...]]:

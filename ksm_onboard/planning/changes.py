@@ -86,6 +86,7 @@ _TABLES = frozenset(
         "print_queues",
         "databases",
         "published",
+        "switches",
         "applications",
         "sites",
         "departments",
@@ -108,6 +109,8 @@ def _member(before: MemberPlan, after: MemberPlan) -> Iterator[Change]:
     yield from _entries("database", *databases, lambda database: f"on {database.primary}", destroys=True)
     published = _by("name", before.published), _by("name", after.published)
     yield from _entries("published name", *published, lambda one: f"from {', '.join(one.servers)}")
+    switches = _by("name", before.switches), _by("name", after.switches)
+    yield from _entries("switch", *switches, lambda switch: f"at {switch.site}, {switch.address}")
     yield from _entries("site", _by("key", before.sites), _by("key", after.sites), lambda site: site.name)
     yield from _workstations(_by("name", before.workstations), _by("name", after.workstations))
     known = _by("key", before.applications), _by("key", after.applications)

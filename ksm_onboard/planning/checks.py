@@ -23,6 +23,7 @@ from ksm_onboard.declaration.load import CatalogueEntry, Loaded
 from ksm_onboard.declaration.merging import Merged, look
 from ksm_onboard.declaration.models import (
     HOST_NAME_LENGTH,
+    AccessSwitch,
     MemberDeclaration,
     PlatformDeclaration,
     PrintQueue,
@@ -461,6 +462,8 @@ def _hosts(scope: Scope) -> Iterator[_Host]:
         yield _Host(scope.server_name(key), server.address, server.zone, "servers", key)
     for key, printer in declared.printers.items():
         yield _Host(f"the printer {key}", printer.address, "printers", "printers", key)
+    for key, switch in declared.switches.items():
+        yield _Host(f"the switch {key}", switch.address, "management", "switches", key)
     zone_of = {key: profile.zone for key, profile in declared.profiles.items()}
     for row in scope.member.devices.rows:
         if row.profile in zone_of:
@@ -510,6 +513,8 @@ def zone_references(scope: Scope) -> Iterator[Finding]:
     ]
     if printers := list(declared.printers):
         users.append((f"the printers {some(printers)}", "printers", ("printers", printers[0], "zone")))
+    if switches := list(declared.switches):
+        users.append((f"the switches {some(switches)}", "management", ("switches", switches[0], "zone")))
     lacking: dict[tuple[ZoneKey, Place], list[str]] = defaultdict(list)
     for who, zone, loc in users:
         if zone not in declared.zones and not scope.file.mentions("zones", zone) and scope.file.is_sound(*loc):
@@ -761,9 +766,14 @@ def _services(scope: Scope) -> Iterator[Finding]:
                 allowed=f"a data disk of {server_key}",
                 hint="the system disk is lost when a VM is rebuilt; shares belong on a data disk",
             )
-    for key, printer in declared.printers.items():
-        if printer.site not in declared.sites and not scope.file.mentions("sites", printer.site):
-            yield scope.unknown("site-unknown", "the site", printer.site, declared.sites, "printers", key, "site")
+    at_sites: dict[str, Mapping[str, PrintQueue | AccessSwitch]] = {
+        "printers": declared.printers,
+        "switches": declared.switches,
+    }
+    for area, things in at_sites.items():
+        for key, thing in things.items():
+            if thing.site not in declared.sites and not scope.file.mentions("sites", thing.site):
+                yield scope.unknown("site-unknown", "the site", thing.site, declared.sites, area, key, "site")
     pairs = {server.pair for server in servers.values() if server.pair and server.role == "database"}
     aside = any(loc[:1] == ("servers",) for loc in scope.file.set_aside)
     for key, database in declared.databases.items():

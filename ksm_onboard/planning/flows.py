@@ -33,6 +33,8 @@ MEMBER: Final = "member:"
 EVERY_SERVER: Final = "servers"
 PROXIES: Final = "data-centre:reverse-proxy"
 """Where connections come from that the reverse proxies open, and where those go that they take."""
+RADIUS: Final = "data-centre:radius"
+"""Whom switches ask."""
 
 # What is no place in the internet (IANA IPv4 Special-Purpose Address Registry, and multicast).
 _NOT_INTERNET = (

@@ -35,6 +35,7 @@ from ksm_onboard.planning.checks_identity import check_identity, check_renamed
 from ksm_onboard.planning.checks_published import check_published, check_published_across
 from ksm_onboard.planning.checks_redundancy import check_redundancy
 from ksm_onboard.planning.checks_storage import check_arrays, check_storage
+from ksm_onboard.planning.checks_switches import check_switches
 from ksm_onboard.planning.checks_waivers import check_waived_resources, check_waivers
 from ksm_onboard.planning.checks_waves import check_waves
 from ksm_onboard.planning.checks_zones import check_zones
@@ -150,6 +151,7 @@ class Declarations:
                 check_zones,
                 check_flows,
                 check_published,
+                check_switches,
                 check_redundancy,
                 check_storage,
                 check_applications,

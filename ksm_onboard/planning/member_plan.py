@@ -28,6 +28,7 @@ from ksm_onboard.planning.directory import plan_directory_unit
 from ksm_onboard.planning.flows import ForeignZones, plan_flows, resolvers
 from ksm_onboard.planning.placement import first_host, place
 from ksm_onboard.planning.plan import (
+    AccessSwitchPlan,
     ApplicationPlan,
     DatabasePlan,
     DataDiskPlan,
@@ -154,6 +155,10 @@ def plan_member(
                 )
             ),
             published=tuple(_published(declaration)),
+            switches=tuple(
+                AccessSwitchPlan(name=key, site=switch.site, address=switch.address)
+                for key, switch in declaration.switches.items()
+            ),
             flows=plan_flows(declaration, platform, declared.layers.counted if declared.layers else {}, foreign or {}),
             directory=plan_directory_unit(declaration, platform, (*servers, *workstations)),
         ),

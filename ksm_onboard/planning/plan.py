@@ -606,6 +606,14 @@ class DatabasePlan(Planned):
     standbys: tuple[str, ...]
 
 
+class AccessSwitchPlan(Planned):
+    """A switch that asks the RADIUS servers."""
+
+    name: str
+    site: str
+    address: IPv4Address
+
+
 class PublishedPlan(Planned):
     """A web application that the reverse proxies publish as ``https://<name>/`` from any of ``servers``.
 
@@ -816,6 +824,7 @@ class MemberPlan(Planned):
     directory: DirectoryUnitPlan | None = None
     """None: the platform has no directory, or these are its own VMs."""
     published: tuple[PublishedPlan, ...] = ()
+    switches: tuple[AccessSwitchPlan, ...] = ()
 
     def server(self, name: str) -> ServerPlan:
         """The server of that name. Raises KeyError if there is none."""

@@ -24,6 +24,7 @@ _CENTRAL_ROLES = (
     "log-collector",
     "monitoring",
     "reverse-proxy",
+    "radius",
 )
 _PROMISE = "all central systems are redundant and highly available: promised to every member"
 

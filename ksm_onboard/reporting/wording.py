@@ -73,6 +73,7 @@ ROLES: Mapping[AnyRole, str] = {
     "log-collector": "Protokollsammlung (zentral)",
     "monitoring": "Überwachung (zentral)",
     "reverse-proxy": "Reverse Proxy (zentral)",
+    "radius": "Netzzugang (802.1X, zentral)",
 }
 
 LOCATIONS: Mapping[Location, str] = {

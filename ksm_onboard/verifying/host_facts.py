@@ -29,6 +29,7 @@ ROLE_UNITS: dict[AnyRole, tuple[str, ...]] = {
     "log-collector": ("ksm-log-collector.service",),
     "monitoring": ("prometheus.service", "prometheus-alertmanager.service"),
     "reverse-proxy": ("haproxy.service",),
+    "radius": ("freeradius.service",),
 }
 # Units of packages that run as a service; a server application of which no unit is named here is proven by its package.
 PACKAGE_UNITS: dict[str, str] = {"nginx": "nginx.service"}

@@ -10,6 +10,7 @@ import re
 import socket
 import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from http.client import HTTPResponse
 from pathlib import Path
@@ -17,6 +18,13 @@ from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from ksm_onboard.certificates import private_pem, public_pem
+from ksm_onboard.lab.certificates import ensure_certificates
 
 from .conftest import CENTRAL, LINUX, WORKSTATIONS, Checkout, address, delete_vm, on_host
 
@@ -153,6 +161,107 @@ def test_one_web_server_and_one_reverse_proxy_are_enough(checkout: Checkout, onb
     finally:
         on_host(checkout, EDGES[0], "sudo systemctl start haproxy")
         on_host(checkout, "10.64.2.11", "sudo systemctl start nginx")
+
+
+RADIUS = ("10.96.0.11", "10.96.0.12")
+SWITCH = "10.64.15.31"
+WORKPLACE = "10.64.0.21"
+OWN = "/tmp/own"
+EAPOL_TEST = "/tmp/eapol/usr/bin/eapol_test"
+
+
+def let_in(
+    checkout: Checkout, server: str, *, switch: str = SWITCH, secret: str = "", folder: str = OWN, patience: int = 30
+) -> str:
+    """The VLAN that a RADIUS server tells a switch for a workplace that is set up as in ``folder``; else what happened.
+
+    eapol_test plays supplicant and switch, on the workplace itself; its secret is one of this lab only.
+    """
+    secret = secret or (checkout.state / "secrets" / "grabow" / "radius-rathaus").read_text().strip()
+    program = f"sudo LD_LIBRARY_PATH=$(echo /tmp/eapol/usr/lib/*-linux-gnu) {EAPOL_TEST} -r0 -t{patience}"
+    ends = f"-c {folder}/wired.conf -a {address(server)} -A {address(switch)} -s {secret}"
+    said = on_host(checkout, WORKPLACE, f"{program} {ends} 2>&1 || true")
+    told = re.search(r"Tunnel-Private-Group-Id\) length=\d+\n\s+Value: ([0-9a-f]+)", said)
+    if said.rstrip().endswith("SUCCESS"):
+        return bytes.fromhex(told.group(1)).decode() if told else "accepted without a network"
+    return "refused" if "code=3 (Access-Reject)" in said else "no answer"
+
+
+def supplicant(checkout: Checkout, folder: str, name: str, files: dict[str, str] | None = None) -> None:
+    """Set a workplace up in ``folder`` that calls itself ``name``, with its own certificate or that in ``files``."""
+    proof = "/etc/syslog-ng" if files is None else folder
+    settings = {
+        "key_mgmt": "IEEE8021X",
+        "eap": "TLS",
+        "eapol_flags": "0",
+        "identity": f'"host/{name}"',
+        "ca_cert": '"/etc/syslog-ng/root-ca.pem"',
+        "domain_suffix_match": '"ksm.internal"',
+        "client_cert": f'"{proof}/machine.pem"',
+        "private_key": f'"{proof}/machine.key"',
+    }
+    lines = "".join(f"  {key}={value}\n" for key, value in settings.items())
+    for file, text in {**(files or {}), "wired.conf": f"network={{\n{lines}}}\n"}.items():
+        on_host(checkout, WORKPLACE, f"mkdir -p {folder} && cat >{folder}/{file} <<'END'\n{text}END")
+
+
+def certificate(authority: Path, name: str, days: float = 1, *, of_a_server: bool = False) -> dict[str, str]:
+    """A machine's certificate for ``name`` and its key, made by nothing of the toolkit's that decides."""
+    signer = x509.load_pem_x509_certificate((authority / "issuing.pem").read_bytes())
+    signing = serialization.load_pem_private_key((authority / "issuing.key").read_bytes(), None)
+    assert isinstance(signing, ec.EllipticCurvePrivateKey)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.now(UTC)
+    purpose = ExtendedKeyUsageOID.SERVER_AUTH if of_a_server else ExtendedKeyUsageOID.CLIENT_AUTH
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(signer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=3))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+        .sign(signing, hashes.SHA256())
+    )
+    return {"machine.pem": public_pem(made) + public_pem(signer), "machine.key": private_pem(key)}
+
+
+def test_either_radius_server_lets_a_declared_device_into_its_network(
+    checkout: Checkout, onboarded: dict[str, Any]
+) -> None:
+    # Unpacked, not installed: the workplace stays as it was left.
+    fetch = "mkdir /tmp/eapol && cd /tmp/eapol && apt-get -qq download eapoltest libpcsclite1"
+    on_host(checkout, WORKPLACE, f"{fetch} && for package in *.deb; do dpkg -x $package .; done")
+    supplicant(checkout, OWN, "gra-ws0001.grabow.internal")
+    vlan = next(z["vlan"] for z in checkout.ksm_json("plan", "grabow")["member"]["zones"] if z["key"] == "clients")
+    assert [let_in(checkout, server) for server in RADIUS] == [str(vlan)] * 2
+    on_host(checkout, RADIUS[0], "sudo systemctl stop freeradius")
+    try:
+        assert [let_in(checkout, server) for server in RADIUS] == ["no answer", str(vlan)]
+    finally:
+        on_host(checkout, RADIUS[0], "sudo systemctl start freeradius")
+
+
+def test_nobody_else_is_let_into_a_network(checkout: Checkout, onboarded: dict[str, Any], tmp_path: Path) -> None:
+    name, unknown, authority = "gra-ws0001.grabow.internal", "gra-ws0999.grabow.internal", checkout.state / "tls"
+    ensure_certificates(tmp_path, "another")
+    foreign = {
+        "stranger": (name, certificate(tmp_path, name)),
+        "expired": (name, certificate(authority, name, days=-1)),
+        "server": (name, certificate(authority, name, of_a_server=True)),
+        "unknown": (unknown, certificate(authority, unknown)),
+        "pretender": (name, certificate(authority, unknown)),
+    }
+    for kind, (called, files) in foreign.items():
+        supplicant(checkout, f"/tmp/{kind}", called, files)
+        assert let_in(checkout, RADIUS[1], folder=f"/tmp/{kind}") == "refused", kind
+    supplicant(checkout, "/tmp/control", name, certificate(authority, name))
+    assert let_in(checkout, RADIUS[1], folder="/tmp/control").isdigit(), "what differs is only what each name says"
+    assert let_in(checkout, RADIUS[1], switch="10.64.15.99", patience=5) == "no answer"
+    # What the package's example client has.
+    assert let_in(checkout, RADIUS[1], secret="testing123", patience=5) == "no answer"
 
 
 def test_a_second_onboarding_changes_nothing_and_says_so(checkout: Checkout, onboarded: dict[str, Any]) -> None:

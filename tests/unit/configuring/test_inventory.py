@@ -234,6 +234,25 @@ def test_what_a_member_publishes_its_own_run_hands_to_every_reverse_proxy(
     ]
 
 
+def test_every_radius_server_is_told_the_members_switches_and_its_workplaces_networks(
+    plan: Plan, lab: Connection, outputs: Mapping[str, Any]
+) -> None:
+    files = render(plan, lab, outputs)
+    telling = yaml.safe_load(files["host_vars/gra-dns01.yml"])
+    assert telling["central_registration_radius_servers"] == ["sn-core01", "sn-core02"]
+    assert telling["central_registration_switches"] == [
+        {"name": "rathaus", "address": "127.64.15.31"},
+        {"name": "bauhof", "address": "127.64.15.32"},
+    ]
+    [clients] = telling["central_registration_devices"]
+    assert clients["vlan"] == next(zone.vlan for zone in plan.member.zones if zone.key == "clients")
+    assert clients["names"] == sorted(w.fqdn for w in plan.member.workstations)
+    assert not any("secret:" in text for text in files.values())
+    without = plan.model_copy(update={"member": plan.member.model_copy(update={"switches": ()})})
+    nothing = yaml.safe_load(render(without, lab, outputs)["host_vars/gra-dns01.yml"])
+    assert nothing["central_registration_switches"] == nothing["central_registration_devices"] == []
+
+
 def test_who_publishes_nothing_has_what_was_published_taken_away_where_proxies_stand(
     plan: Plan, lab: Connection, outputs: Mapping[str, Any]
 ) -> None:
@@ -278,7 +297,7 @@ def test_the_platforms_vms_are_in_a_group_per_role(lab: Connection) -> None:
         secrets=SECRETS,
         machine_certificates=CERTIFICATES,
     )
-    for group in ("resolver_servers", "time_servers"):
+    for group in ("resolver_servers", "time_servers", "radius_servers"):
         assert hosts(files)["servers"]["children"][group]["hosts"] == {
             "sn-core01": {"ansible_host": "127.96.0.11"},
             "sn-core02": {"ansible_host": "127.96.0.12"},
@@ -542,7 +561,7 @@ def test_a_member_without_name_servers_is_watched_all_the_same(
     [told] = [yaml.safe_load(text) for text in files.values() if "central_registration" in text]
     assert told["central_registration_monitoring"] == list(MONITORING)
     assert "central_registration_resolvers" not in told
-    assert set(hosts(files)["central_servers"]["hosts"]) == {*CONTROLLERS, *MONITORING, *PROXIES}
+    assert set(hosts(files)["central_servers"]["hosts"]) == {*CONTROLLERS, *MONITORING, *PROXIES, *RESOLVERS}
 
 
 def test_collectors_and_monitoring_know_no_member_and_where_each_others_are(lab: Connection) -> None:

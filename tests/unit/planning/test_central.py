@@ -11,7 +11,10 @@ from ksm_onboard.planning.plan import Plan
 from ksm_onboard.project import Project
 
 ROOT = Path(__file__).resolve().parents[3]
-CORE02 = "{roles: [resolver, time], pair: core, section: B, zone: core, address: 10.96.0.12, cpus: 2, memory_gib: 2, "
+CORE02 = (
+    "{roles: [resolver, time, radius], pair: core, section: B, zone: core, address: 10.96.0.12, "
+    "cpus: 2, memory_gib: 2, "
+)
 CORE03 = CORE02.replace("0.12", "0.13") + "tier: silver-mirrored}"
 
 
@@ -56,7 +59,7 @@ def test_members_are_told_names_and_addresses_of_the_services(own: Plan) -> None
     [
         ("pair: core, section: B", "pair: core, section: A", "pair-in-one-section", "core02:"),
         ("pair: core, section: B", "pair: kern, section: B", "pair-of-one", None),
-        (CORE02, CORE02.replace(", time]", "]"), "pair-of-different-roles", "core02:"),
+        (CORE02, CORE02.replace(", time, radius]", ", radius]"), "pair-of-different-roles", "core02:"),
         ("zone: core, address: 10.96.0.12", "zone: backup, address: 10.96.81.20", "pair-in-different-zones", "core02:"),
         (CORE02, CORE02.replace("resolver, time", "resolver, tiem"), "value-not-allowed", "core02:"),
         (CORE02, CORE02.replace("10.96.0.12", "10.96.0.11"), "shared-network", "core02:"),
