@@ -22,7 +22,7 @@ from ksm_onboard.connection import Connection, WindowsAccess
 from ksm_onboard.declaration.models import AnyRole, CentralRole, DevicePlatform, SharedRole
 from ksm_onboard.errors import NotReadyError
 from ksm_onboard.lab.windows.machine import FOLDER
-from ksm_onboard.planning.backup import account_of, repositories_of
+from ksm_onboard.planning.backup import account_of, dump_of, repositories_of
 from ksm_onboard.planning.central import networks_of_devices, published_addresses
 from ksm_onboard.planning.depot import in_order
 from ksm_onboard.planning.directory import computers_dn
@@ -246,9 +246,8 @@ def render_platform_inventory(
             variables["backup_repository_folders"] = mounts
         elif own is not None:
             variables |= _backup_variables(own, connection, machine, host_keys, secrets)
-            if "directory" in machine.central_roles and (signed := (certificates or {}).get(machine.name)):
-                variables["directory_server_certificate_file"] = str(signed.chain)
-                variables["directory_server_certificate_key_file"] = str(signed.key)
+            if "directory" in machine.central_roles:
+                variables |= _controller_variables(own, machine, (certificates or {}).get(machine.name))
         files[f"host_vars/{machine.name}.yml"] = variables
     rendered = {name: _as_yaml(content) for name, content in files.items() if content}
     rendered[KNOWN_HOSTS] = known_hosts_text(connection, present, host_keys)
@@ -307,6 +306,17 @@ def _resolver_variables(platform: PlatformPlan, connection: Connection) -> Varia
         "dns_server_members_dir": MEMBERS_ZONES,
         "dns_server_delegated_zones": _delegated_zones(platform, connection),
     }
+
+
+def _controller_variables(own: Plan, controller: ServerPlan, signed: ServiceCertificate | None) -> Variables:
+    variables: Variables = {}
+    if signed is not None:
+        variables["directory_server_certificate_file"] = str(signed.chain)
+        variables["directory_server_certificate_key_file"] = str(signed.key)
+    for backup in own.member.backups:
+        if backup.server == controller.name and backup.kind == "directory":
+            variables["directory_server_dump"] = dump_of(backup)
+    return variables
 
 
 def _delegated_zones(platform: PlatformPlan, connection: Connection) -> list[Variables]:

@@ -51,6 +51,11 @@ def account_of(server: str) -> str:
     return f"bk-{server}"
 
 
+def dump_of(backup: BackupPlan) -> str:
+    """Where the dump of a directory lies (roles/backup_client/files/ksm_backup.py writes it)."""
+    return f"{backup.path}/ksm-backup/current/domain.tar.bz2"
+
+
 def interval_minutes(rpo_hours: int) -> int:
     """Minutes between two backups: at most half the RPO, so that one that fails does not break the promise."""
     return max(interval for interval in _INTERVALS if interval <= rpo_hours * 60 / 2)

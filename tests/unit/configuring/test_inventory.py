@@ -394,6 +394,7 @@ def test_controllers_have_certificates_and_backups_and_answer_for_their_names(la
     )
     first = yaml.safe_load(files["host_vars/sn-dc01.yml"])
     assert first["directory_server_certificate_key_file"] == "/state/sn-dc01.key"
+    assert first["directory_server_dump"] == "/srv/directory/ksm-backup/current/domain.tar.bz2"
     [source] = first["backup_client_sources"]
     assert (source["kind"], source["repositories"]) == ("directory", ["section-b", "outside"])
     resolvers = yaml.safe_load(files["group_vars/resolver_servers.yml"])
