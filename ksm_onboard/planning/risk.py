@@ -265,9 +265,9 @@ _RULES: Final = frozenset(("ComputeClusterHostGroup", "ComputeClusterVmAntiAffin
 _LIMITS: Final = frozenset(("cpuLimit", "memoryLimit"))
 
 
-def _updated(step: Step) -> Risk | None:
+def _updated(step: Step) -> Risk:
     if not step.changed:
-        return None
+        return _risk(step, "update", "disruptive", "is finished: an earlier run failed in the middle of it")
     if step.kind in _ALWAYS_QUIET:
         return _risk(step, "update", "harmless", f"changes ({_listed(step.changed)})")
     loud = step.changed - _QUIET.get(step.kind, frozenset())

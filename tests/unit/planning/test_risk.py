@@ -126,6 +126,8 @@ def disks(*now: dict[str, Any], was: tuple[dict[str, Any], ...] = (SYSTEM, DATA)
         (step("VirtualMachine", "same"), None),
         (step("VirtualMachine", "refresh"), None),
         (step("VirtualMachine", "read"), None),
+        # Nothing differs, but the state says that an earlier run failed in the middle of it.
+        (step("VirtualMachine", "update"), "disruptive"),
         (step("VirtualMachine", "update", "annotation tags"), "harmless"),
         (step("VirtualMachine", "update", "annotation datastoreId"), "disruptive"),
         (step("VirtualMachine", "update", "networkInterfaces"), "disruptive"),
