@@ -140,7 +140,8 @@ def test_either_reverse_proxy_publishes_what_is_declared_and_nothing_else(
             assert (plain.status, plain.getheader("Location")) == (308, f"https://{PORTAL}/x")
     # Keys lie where root reads them, and nowhere on the way.
     assert (
-        on_host(checkout, EDGES[0], "sudo stat -c '%a %U' /etc/haproxy/certificates/*").split() == ["600", "root"] * 2
+        on_host(checkout, EDGES[0], "sudo sh -c 'stat -c %a-%U /etc/haproxy/certificates/*'").split()
+        == ["600-root"] * 2
     )
     assert "PRIVATE KEY" not in onboarded["log"]
 
