@@ -229,7 +229,6 @@ _NOTHING: Final = (
 _LINUX_WORKPLACES: Final = frozenset(("desired_state", "workstation_baseline"))
 _WINDOWS_WORKPLACES: Final = frozenset(("windows_applications", "windows_workstation"))
 _OF_SERVERS: Final[Mapping[str, str]] = {
-    "central_registration": "dns",
     "database_server": "database",
     "dns_server": "dns",
     "file_server": "file",
@@ -289,7 +288,7 @@ def _of_role(role: str) -> _Concern:
     if role in _OF_SERVERS:
         wanted = _OF_SERVERS[role]
         return _Concern(sure, lambda _key, plan: plan is None or wanted in _server_roles(plan))
-    if role == "server_baseline":
+    if role in ("central_registration", "server_baseline"):
         return _Concern(sure, lambda _key, plan: plan is None or bool(_server_roles(plan)))
     if role in _LINUX_WORKPLACES:
         return _Concern(sure, lambda _key, plan: plan is None or "linux" in _workplaces(plan), platform=False)
