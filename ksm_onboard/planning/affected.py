@@ -120,6 +120,8 @@ def used(plan: Plan) -> Plan:
         "backup_repositories": tuple(known for known in platform.backup_repositories if known.key in copies),
         "shared_servers": tuple(server for server in platform.shared_servers if server.name in holders),
         "services": tuple(service for service in platform.services if service.key in services),
+        # How long logs and measurements are kept is the collectors' and the monitoring's own affair.
+        "baseline": platform.baseline.model_copy(update={"log_retention_days": 0, "metrics_retention_days": 0}),
         "shared_networks": tuple(network for network in platform.shared_networks if network.key in places),
     }
     return plan.model_copy(update={"platform": platform.model_copy(update={**restricted, **_PLATFORMS_OWN})})
@@ -234,7 +236,10 @@ _OF_SERVERS: Final[Mapping[str, str]] = {
     "file_server": "file",
     "print_server": "print",
 }
-_OF_THE_PLATFORM: Final = frozenset(("backup_repository", "time_server", "software_depot"))
+_OF_EVERY_SERVER: Final = frozenset(("central_registration", "metrics_exporter", "server_baseline"))
+_OF_THE_PLATFORM: Final = frozenset(
+    ("backup_repository", "log_collector", "monitoring_server", "software_depot", "time_server")
+)
 
 
 def _concerns(paths: list[str], platform: str) -> list[_Concern]:
@@ -288,7 +293,7 @@ def _of_role(role: str) -> _Concern:
     if role in _OF_SERVERS:
         wanted = _OF_SERVERS[role]
         return _Concern(sure, lambda _key, plan: plan is None or wanted in _server_roles(plan))
-    if role in ("central_registration", "server_baseline"):
+    if role in _OF_EVERY_SERVER:
         return _Concern(sure, lambda _key, plan: plan is None or bool(_server_roles(plan)))
     if role in _LINUX_WORKPLACES:
         return _Concern(sure, lambda _key, plan: plan is None or "linux" in _workplaces(plan), platform=False)

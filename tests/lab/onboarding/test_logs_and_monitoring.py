@@ -47,7 +47,9 @@ def until(what: str, holds: Callable[[], bool]) -> None:
 
 def folders_with(checkout: Checkout, collector: str, text: str) -> list[str]:
     """Where ``text`` stands on a collector: member/machine."""
-    found = on_host(checkout, OPS[collector], f"sudo grep --recursive --files-with-matches {text} /srv/logs || true")
+    # sudo logs the search, which arrives there as well: so it must not match itself.
+    pattern = f"'[{text[0]}]{text[1:]}'"
+    found = on_host(checkout, OPS[collector], f"sudo grep --recursive --files-with-matches {pattern} /srv/logs || true")
     return sorted({"/".join(line.split("/")[3:5]) for line in found.splitlines()})
 
 
