@@ -161,6 +161,8 @@ servers:
 shares: {verwaltung: {server: file01, path: /srv/data/verwaltung, groups: [verwaltung], comment: Ablage}}
 printers: {flur: {server: print01, site: rathaus, address: 10.64.13.99, model: Kyocera}}
 databases: {fachdaten: {pair: database, owner: fach}}
+switches: {rathaus: {site: rathaus, address: 10.64.15.31}}
+published: {portal.grabow.internal: {server: web01, port: 8080, health: /status}}
 applications: [7zip]
 applications_on: {linux: [sssd], windows: [thunderbird], tablet: []}
 extra_applications: [keepassxc]
