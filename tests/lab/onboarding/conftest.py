@@ -45,7 +45,7 @@ class Checkout:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PULUMI_", "KSM_", "ANSIBLE_"))}
         return {**kept, "KSM_LAB": LAB, "COLUMNS": "200", "NO_COLOR": "1", **self.extra}
 
-    def ksm(self, *arguments: str, timeout: float = 900, **extra: str) -> subprocess.CompletedProcess[str]:
+    def ksm(self, *arguments: str, timeout: float = 1800, **extra: str) -> subprocess.CompletedProcess[str]:
         return self.run(str(self.root / ".venv/bin/ksm-onboard"), *arguments, timeout=timeout, **extra)
 
     def ksm_json(self, *arguments: str) -> Any:
@@ -58,7 +58,7 @@ class Checkout:
         script = f'eval "$({self.root}/.venv/bin/ksm-onboard env)" && exec pulumi "$@"'
         return self.run("bash", "-c", script, "bash", *arguments, "--non-interactive")
 
-    def run(self, *command: str, timeout: float = 900, **extra: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, timeout: float = 1800, **extra: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command,
             cwd=self.root,
@@ -174,7 +174,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 @pytest.fixture(scope="package")
 def onboarded(checkout: Checkout) -> dict[str, Any]:
     """Grabow, onboarded; what the command reported."""
-    done = checkout.ksm("onboard", "grabow", "--workstations", str(WORKSTATIONS), "--json", timeout=1500)
+    done = checkout.ksm("onboard", "grabow", "--workstations", str(WORKSTATIONS), "--json", timeout=2700)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return {**report, "log": done.stderr}
