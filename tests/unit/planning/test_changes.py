@@ -182,9 +182,8 @@ def test_the_first_of_a_list_is_told_by_name() -> None:
         ("flows:\n  files: {reason: Ablage}\n", ["changes reason of the flow files from Netzlaufwerke to Ablage"]),
     ],
 )
-def test_what_opens_and_closes_is_said_in_words(
-    checkout: Project, plan: Plan, addition: str, expected: list[str]
-) -> None:
+def test_what_opens_and_closes_is_said_in_words(checkout: Project, addition: str, expected: list[str]) -> None:
+    before = Declarations(checkout).plan("grabow")
     with (checkout.stacks / "grabow.yaml").open("a", encoding="utf-8") as stream:
         stream.write(addition)
-    assert [change.text for change in changes(plan, Declarations(checkout).plan("grabow"))] == expected
+    assert [change.text for change in changes(before, Declarations(checkout).plan("grabow"))] == expected

@@ -262,7 +262,7 @@ def test_two_members_must_not_share_blocks_vlans_prefixes_or_hosts(checkout: Pro
         copy.write_text((checkout.stacks / file).read_text(encoding="utf-8"), encoding="utf-8")
     findings = Declarations(checkout).findings()
     rules = {f.rule for f in findings if "grobaw" in f.place.file.name or "allocations/grobaw" in str(f.place.file)}
-    twice = {"short-twice", "domain-twice", "name-twice", "serial-twice", "mac-twice"}
+    twice = {"short-twice", "domain-twice", "name-twice", "serial-twice", "mac-twice", "published-twice"}
     assert rules == {"block-overlap", "vlan-twice", *twice}
     assert {f.place.file.name for f in findings} == {"grobaw.yaml", "grobaw.devices.csv"}
     # Whoever is checked alone hears of it, too, whatever the order of the names.
