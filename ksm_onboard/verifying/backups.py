@@ -24,7 +24,7 @@ from ksm_onboard.progress import Progress
 from ksm_onboard.verifying import on_host
 from ksm_onboard.verifying.audit_report import Area
 from ksm_onboard.verifying.comparison import Comparison
-from ksm_onboard.verifying.host_facts import HostToAsk
+from ksm_onboard.verifying.host_facts import HostToAsk, asking
 from ksm_onboard.verifying.hosts import ANSWER_TIMEOUT_SECONDS, last_line, ssh_command
 from ksm_onboard.verifying.restores import Restores, copies_of
 
@@ -78,7 +78,7 @@ def _question(plan: Plan, key: str, servers: list[str]) -> dict[str, Any]:
         server: ["find", f"{path}/{account_of(server)}/repository/snapshots", "-type", "f", "-printf", "%T@\n"]
         for server in servers
     }
-    return {"commands": find, "files": [], "name_servers": [], "names": []}
+    return asking(find)
 
 
 def _ask(

@@ -242,13 +242,18 @@ def question(host: HostToAsk) -> dict[str, Any]:
         commands["database"] = ["runuser", "-u", "postgres", "--", *psql]
     if host.role == "directory":
         commands["replication"] = ["samba-tool", "drs", "showrepl", "--json"]
-    return {
-        "commands": commands,
+    return asking(commands) | {
         "files": list(_FILES),
         "name_servers": [str(server) for server in host.name_servers],
         "names": list(host.names),
         "pages": [page.model_dump(mode="json") for page in host.pages],
     }
+
+
+def asking(commands: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The request for ``on_host.answer`` that asks for the output of commands, and for nothing else."""
+    argvs = {key: list(argv) for key, argv in commands.items()}
+    return {"commands": argvs, "files": [], "name_servers": [], "names": [], "pages": []}
 
 
 # --- the answer ---------------------------------------------------------------------------

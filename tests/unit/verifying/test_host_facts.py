@@ -330,3 +330,9 @@ def test_bookmarks_of_both_browsers_are_read_and_anything_else_is_none() -> None
     chromium = '{"ManagedBookmarks": [{"name": "B", "url": "https://b.example"}]}'
     assert host_facts.bookmarks([firefox, chromium]) == ("https://a.example", "https://b.example")
     assert host_facts.bookmarks(["", "[]", "{}", '{"policies": {}}']) == ()
+
+
+def test_a_host_that_is_asked_for_commands_only_answers() -> None:
+    answer = on_host.answer(host_facts.asking({"name": ("echo", "here")}))
+    assert answer["commands"]["name"]["out"] == "here\n"
+    assert (answer["files"], answer["dns"], answer["pages"]) == ({}, {}, [])
