@@ -173,7 +173,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if os.geteuid() != 0:
         pytest.skip("real hosts need root")
     root = tmp_path_factory.mktemp("roles")
-    for name in ("roles", ".venv", "ansible.cfg", "Pulumi.yaml"):
+    for name in ("roles", ".venv", "ansible.cfg", "Pulumi.yaml", "ksm_onboard"):
         (root / name).symlink_to(ROOT / name)
     ensure_ssh_key(root / "ops", "ops@test")
     ensure_certificates(root / "tls", LAB)
