@@ -95,7 +95,8 @@ def test_nothing_of_a_repositorys_host_failed(site: Site, name: str) -> None:
     assert site.on(name, "systemctl --failed --plain --no-legend") == ""
     listening = site.on(name, "sudo ss --listening --tcp --udp --numeric --processes --no-header").splitlines()
     own = [line.split()[4] for line in listening if "users:" in line]
-    assert own == [f"{site.address(name)}:22"]
+    # ssh, and what tells the monitoring how the machine is.
+    assert sorted(own) == [f"{site.address(name)}:22", f"{site.address(name)}:9100"]
 
 
 def test_backups_come_when_they_are_planned(site: Site) -> None:
